@@ -1,0 +1,4 @@
+//! Sessile: a session sidecar for Redis.
+
+pub mod config;
+pub mod resp;
