@@ -272,7 +272,7 @@ impl Sessile {
     /// Starts it in front of `upstream` and waits until it answers.
     #[track_caller]
     pub fn start(upstream: &str, args: &[&str]) -> Sessile {
-        Sessile::start_at(Address::Tcp(free_port()), upstream, args)
+        Sessile::start_on(Address::Tcp(free_port()), upstream, args)
     }
 
     /// With the in-process upstream.
@@ -286,11 +286,12 @@ impl Sessile {
     pub fn start_unix(upstream: &str, args: &[&str]) -> Sessile {
         // The socket's directory must outlive the process, so it is not the one it runs in.
         let path = std::env::temp_dir().join(format!("sessile-{}.sock", free_port()));
-        Sessile::start_at(Address::Unix(path), upstream, args)
+        Sessile::start_on(Address::Unix(path), upstream, args)
     }
 
+    /// On the given address.
     #[track_caller]
-    fn start_at(address: Address, upstream: &str, args: &[&str]) -> Sessile {
+    pub fn start_on(address: Address, upstream: &str, args: &[&str]) -> Sessile {
         let dir = TempDir::new();
         let listen = address.to_string();
         let mut all = vec!["--listen", listen.as_str(), "--upstream", upstream];
