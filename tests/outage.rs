@@ -568,7 +568,7 @@ fn the_drain_has_an_end() {
     let relay = Relay::start(redis.port);
     let args = [
         "--set",
-        "server.drain_ms=500",
+        "listen.drain_ms=500",
         "--set",
         "upstream.timeout_ms=60000",
     ];
