@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Barrier, RwLock};
 use std::time::{Duration, Instant};
-use support::{Client, Random, Redis, SOON, Sessile, Value, forged, handle, holds_within, until};
+use support::{Client, Random, Redis, SOON, Sessile, Value, forged, handle, until};
 
 // ---------------------------------------------------------------- the model
 
@@ -388,9 +388,10 @@ fn foes_of_a_session_leave_no_ghosts() {
             let (sessile, sessions, stop, random) = (&sessile, &sessions, &stop, random.fork());
             scope.spawn(move || use_sessions(sessile, sessions, stop, thread, random));
         }
-        let foes = [random.fork(), random.fork()].map(|random| {
-            let (sessile, sessions) = (&sessile, &sessions);
-            scope.spawn(move || fight_sessions(sessile, sessions, random))
+        let foes = [0, 1].map(|foe| {
+            let (sessile, redis, sessions) = (&sessile, &redis, &sessions);
+            let random = random.fork();
+            scope.spawn(move || fight_sessions(sessile, redis, sessions, foe, random))
         });
         let ended = foes.into_iter().map(|foe| foe.join());
         let failed: Vec<_> = ended.filter_map(Result::err).collect();
@@ -455,57 +456,53 @@ fn use_sessions(
     }
 }
 
-/// Ends or rotates sessions in random order, until half of them have ended.
-fn fight_sessions(sessile: &Sessile, sessions: &[Shared], mut random: Random) {
-    let mut client = sessile.client();
+/// Ends or rotates sessions in random order. Each foe has sessions of its own, so that it knows what
+/// became of them; what two rotations do to each other is the matter of another test.
+fn fight_sessions(
+    sessile: &Sessile,
+    redis: &Redis,
+    sessions: &[Shared],
+    foe: usize,
+    mut random: Random,
+) {
+    let (mut client, mut direct) = (sessile.client(), redis.client());
     for _ in 0..150 {
-        let n = random.below(sessions.len());
-        // The lock keeps the other foe away from this session, and nobody else: readers only wait
-        // for a moment to copy the state. So the writers' commands do run meanwhile.
-        let Some(token) = begin(&sessions[n]) else {
+        let n = random.below(sessions.len() / 2) * 2 + foe;
+        let State { token, ended, .. } = sessions[n].state.read().unwrap().clone();
+        if ended {
+            assert!(
+                client.cmd(&["SESS.ROTATE", &token]).is_null(),
+                "session {n} came back"
+            );
             continue;
-        };
-        let (ends, rotated) = match random.below(8) {
-            0 => (client.cmd(&["SESS.DESTROY", &token]) == Value::Int(1), None),
-            1 => (
-                client.cmd(&["SESS.REVOKE", handle(&token)]) == Value::Int(1),
-                None,
-            ),
+        }
+        sessions[n].begun.fetch_add(1, Ordering::SeqCst);
+        let mut rotated = None;
+        match random.below(16) {
+            0 => assert_eq!(client.cmd(&["SESS.DESTROY", &token]), Value::Int(1)),
+            1 => assert_eq!(client.cmd(&["SESS.REVOKE", handle(&token)]), Value::Int(1)),
             2 => {
-                client.cmd(&["SESS.TOUCH", &token, "IDLE", "1"]);
-                // Its users keep it alive, so take them the reason to.
-                let gone = holds_within(Duration::from_millis(1500), || {
+                // Its users keep it alive all the time, so expiry has to be quick about it.
+                let key = format!("sessile:{{{}}}", handle(&token));
+                until("the session expires", SOON, || {
+                    direct.cmd(&["PEXPIRE", &key, "1"]);
+                    direct.cmd(&["HEXISTS", &key, "@s"]) == Value::Int(0)
+                });
+                until("the sidecar notices", SOON, || {
                     client.cmd(&["SESS.PEEK", &token]).is_null()
                 });
-                (gone, None)
             }
-            _ => {
-                let new = client.cmd(&["SESS.ROTATE", &token, "GRACE", "0"]);
-                (new.is_null(), (!new.is_null()).then(|| new.text()))
-            }
-        };
+            _ => rotated = Some(client.cmd(&["SESS.ROTATE", &token, "GRACE", "0"]).text()),
+        }
         let mut state = sessions[n].state.write().unwrap();
-        // The other foe may have been faster, in which case it says what became of the session.
-        if state.token == token {
-            match rotated {
-                Some(new) => {
-                    let old = std::mem::replace(&mut state.token, new);
-                    state.old.push(old);
-                }
-                None => state.ended |= ends,
+        match rotated {
+            Some(new) => {
+                let old = std::mem::replace(&mut state.token, new);
+                state.old.push(old);
             }
+            None => state.ended = true,
         }
     }
-}
-
-/// The current token of a session that still lives, with the note that something is begun.
-fn begin(shared: &Shared) -> Option<String> {
-    let state = shared.state.write().unwrap();
-    if state.ended {
-        return None;
-    }
-    shared.begun.fetch_add(1, Ordering::SeqCst);
-    Some(state.token.clone())
 }
 
 /// Every hash of the sidecar's is a whole session with an end; no remains of lost races.
