@@ -15,7 +15,7 @@ mod relay;
 mod transcript;
 
 pub use client::{Client, Value, encode};
-pub use process::{Address, Redis, Sessile, run_to_exit};
+pub use process::{Address, Ended, Redis, Sessile, run_command, run_to_exit};
 pub use random::Random;
 pub use relay::Relay;
 pub use transcript::Transcript;

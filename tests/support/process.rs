@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Where a server listens.
@@ -423,13 +424,13 @@ impl Drop for Sessile {
 }
 
 /// Copies all that comes from `source` into `sink`, on a thread that ends with the source.
-fn collect(mut source: impl Read + Send + 'static, sink: Arc<Mutex<Vec<u8>>>) {
+fn collect(mut source: impl Read + Send + 'static, sink: Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut chunk = [0; 4096];
         while let Ok(count @ 1..) = source.read(&mut chunk) {
             sink.lock().unwrap().extend_from_slice(&chunk[..count]);
         }
-    });
+    })
 }
 
 /// How a run of the binary ended that was expected to end by itself.
@@ -444,21 +445,40 @@ pub struct Ended {
 #[track_caller]
 pub fn run_to_exit(args: &[&str]) -> Ended {
     let dir = TempDir::new();
-    let mut child = command(&dir, args).spawn().expect("the binary");
+    run_command(command(&dir, args), SOON)
+}
+
+/// Runs any command until it ends; panics if it does not within `deadline`.
+#[track_caller]
+pub fn run_command(mut command: Command, deadline: Duration) -> Ended {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let (stdout, stderr) = (Arc::default(), Arc::default());
+    let readers = [
+        collect(child.stdout.take().unwrap(), Arc::clone(&stdout)),
+        collect(child.stderr.take().unwrap(), Arc::clone(&stderr)),
+    ];
     let mut status = None;
-    let ended = holds_within(SOON, || {
+    let ended = holds_within(deadline, || {
         status = child.try_wait().unwrap();
         status.is_some()
     });
     if !ended {
         let _ = child.kill();
         let _ = child.wait();
-        panic!("sessile {args:?} does not end");
     }
-    let output = child.wait_with_output().unwrap();
+    for reader in readers {
+        reader.join().unwrap();
+    }
+    let text =
+        |bytes: Arc<Mutex<Vec<u8>>>| String::from_utf8_lossy(&bytes.lock().unwrap()).into_owned();
+    let (stdout, stderr) = (text(stdout), text(stderr));
+    let status = status.unwrap_or_else(|| panic!("{command:?} does not end: {stdout}{stderr}"));
     Ended {
-        code: status.unwrap().code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        code: status.code(),
+        stdout,
+        stderr,
     }
 }
