@@ -75,11 +75,11 @@ impl Cli {
     /// One line about a `--set` that is not `key=value`.
     pub fn overrides(&self) -> Result<Overrides, String> {
         let mut settings = Vec::new();
-        for (at, text) in self.set.iter().enumerate() {
+        for text in &self.set {
             // The text itself is not shown: it may be a password.
-            let (key, value) = text.split_once('=').ok_or_else(|| {
-                format!("--set: the {}. one has no =: key=value is allowed", at + 1)
-            })?;
+            let (key, value) = text
+                .split_once('=')
+                .ok_or("--set: a value without a key: key=value is allowed")?;
             settings.push(setting("--set", key, value.to_owned()));
         }
         let listen = (!self.listen.is_empty()).then(|| self.listen.join(","));

@@ -58,7 +58,7 @@ impl Kind {
                 format!("\"auto\" or a whole number from 0 to {max} (seconds)")
             }
             Kind::Word(words) => format!("one of \"{}\"", words.join("\", \"")),
-            Kind::Mode => "an octal file mode in quotes, \"000\" to \"777\",".into(),
+            Kind::Mode => "an octal file mode in quotes from \"000\" to \"777\"".into(),
             Kind::Addresses => {
                 "a list of at least one \"host:port\", \"[ipv6]:port\" or \"unix:/path\"".into()
             }
