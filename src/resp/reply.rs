@@ -46,6 +46,11 @@ impl<'a> Items<'a> {
         self.left == 0
     }
 
+    /// The bytes of what is left, and of whatever lies behind.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// The bytes of the next element, as they came.
     pub fn next_raw(&mut self) -> Option<&'a [u8]> {
         if self.left == 0 {
