@@ -18,7 +18,7 @@ pub use client::{Client, Value, encode};
 pub use process::{Address, Ended, Redis, Sessile, run_command, run_to_exit};
 pub use random::Random;
 pub use relay::Relay;
-pub use transcript::Transcript;
+pub use transcript::{Transcript, matches};
 
 use std::time::{Duration, Instant};
 

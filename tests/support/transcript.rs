@@ -155,7 +155,7 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// What `pattern` remembers of `text`; `None` if it does not fit.
-fn matches(pattern: &str, text: &str) -> Option<HashMap<String, String>> {
+pub fn matches(pattern: &str, text: &str) -> Option<HashMap<String, String>> {
     // A `<` that opens no placeholder is itself.
     let hole = pattern.match_indices('<').find_map(|(at, _)| {
         let inner = pattern[at + 1..].split_once('>')?.0;
