@@ -133,6 +133,18 @@ fn create_makes_unguessable_tokens() {
     let secrets: std::collections::HashSet<_> = tokens.iter().map(|t| secret(t)).collect();
     assert_eq!((handles.len(), secrets.len()), (200, 200));
 
+    // The index of all sessions is spread evenly: no shard of 16 stays empty with 200.
+    let mut direct = redis.client();
+    for shard in 0..16 {
+        let count = direct
+            .cmd(&["ZCARD", &format!("sessile:all:{{{shard}}}")])
+            .int();
+        assert!(
+            (1..60).contains(&count),
+            "shard {shard} holds {count} of 200"
+        );
+    }
+
     let dump = redis.dump();
     for token in &tokens {
         assert!(dump.contains(handle(token)));
@@ -618,7 +630,11 @@ fn list() {
                     session.get(name);
                 }
             }
-            assert_eq!(sessions[0].get("device").text(), "tablet");
+            // The application's fields stand apart, so that none is taken for one of ours.
+            let values = sessions[0].get("values");
+            assert_eq!(matches!(values, Value::Map(_)), protocol == 3, "{values}");
+            assert_eq!(values.get("device").text(), "tablet");
+            assert!(values.get("nothing").is_null());
             let text = list.to_string();
             assert!(
                 tokens.iter().all(|t| !text.contains(secret(t))),
@@ -1037,6 +1053,98 @@ fn sizes_are_limited() {
             client.cmd(&["SESS.GET", &token, "a"]).items()[0].text(),
             "1"
         );
+    }
+}
+
+/// A full session can still be used: what it has may be overwritten and removed, only a further
+/// field is too much.
+#[test]
+fn a_full_session_stays_usable() {
+    let redis = Redis::start();
+    let limits = ["--set", "limits.fields_max=3"];
+    for sessile in [
+        Sessile::start(&redis.url(), &limits),
+        Sessile::embedded(&limits),
+    ] {
+        let mut client = sessile.client();
+        let token = client.line("SESS.CREATE FIELDS a 1 b 1 c 1").text();
+        assert_eq!(
+            client.cmd(&["SESS.SET", &token, "a", "2", "c", "2"]),
+            Value::Int(2)
+        );
+        assert!(
+            client
+                .cmd(&["SESS.SET", &token, "d", "1"])
+                .is_error("TOOBIG")
+        );
+        assert!(
+            client
+                .cmd(&["SESS.SET", &token, "a", "3", "d", "1"])
+                .is_error("TOOBIG")
+        );
+        assert!(client.cmd(&["SESS.INCR", &token, "d"]).is_error("TOOBIG"));
+        assert!(
+            client
+                .cmd(&["SESS.ROTATE", &token, "FIELDS", "d", "1"])
+                .is_error("TOOBIG")
+        );
+        assert_eq!(client.cmd(&["SESS.INCR", &token, "b"]), Value::Int(2));
+        let token = client
+            .cmd(&["SESS.ROTATE", &token, "FIELDS", "b", "9"])
+            .text();
+        assert_eq!(
+            client.cmd(&["SESS.POP", &token, "b"]).to_string(),
+            "[\"9\"]"
+        );
+        assert!(matches!(
+            client.cmd(&["SESS.SET", &token, "d", "1"]),
+            Value::Int(_)
+        ));
+        let all = client.cmd(&["SESS.GET", &token]).to_string();
+        assert_eq!(all, r#"["a", "2", "c", "2", "d", "1"]"#);
+    }
+}
+
+/// Even at its most talkative, the log holds no token, secret, password or value.
+#[test]
+fn nothing_secret_is_logged() {
+    let redis = Redis::start_with(&["--requirepass", "upstream-pw"]);
+    let url = format!("redis://:upstream-pw@127.0.0.1:{}", redis.port);
+    let loud = [
+        "--set",
+        "log.level=trace",
+        "--set",
+        "listen.password=listen-pw",
+    ];
+    let sessile = Sessile::start(&url, &loud);
+    let mut client = sessile.client();
+    client.line("AUTH listen-wrong");
+    client.line("AUTH listen-pw");
+    let token = client
+        .line("SESS.CREATE USER alice FIELDS card value-4711")
+        .text();
+    let new = client
+        .cmd(&["SESS.ROTATE", &token, "FIELDS", "pin", "value-0815"])
+        .text();
+    client.cmd(&["SESS.GET", &token]);
+    client.cmd(&["SESS.SET", &token, "card", "value-stolen"]);
+    client.cmd(&["SESS.GET", &forged(&new)]);
+    client.cmd(&["SESS.INCR", &new, "card"]);
+    client.cmd(&["SESS.SET", &new, "@card", "value-1"]);
+    client.cmd(&["SESS.EXPLAIN", "SESS.SET", &new, "card", "value-2"]);
+    client.cmd(&["SET", "plain", "value-3"]);
+    client.cmd(&["NOSUCH", &new, "value-4"]);
+    client.line("SESS.LOGOUT alice");
+    client.raw(format!("*1\r\n$x{new}\r\n").as_bytes());
+    client.read_to_end();
+
+    let logs = sessile.logs();
+    assert!(!logs.is_empty());
+    for token in [&token, &new] {
+        assert!(!logs.contains(secret(token)), "a secret in {logs}");
+    }
+    for text in ["value-", "upstream-pw", "listen-pw", "listen-wrong"] {
+        assert!(!logs.contains(text), "{text} in {logs}");
     }
 }
 

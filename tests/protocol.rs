@@ -597,7 +597,6 @@ fn commands_with_connection_state_are_refused() {
         "WAIT 1 0",
         "SYNC",
         "PSYNC ? -1",
-        "SHUTDOWN",
     ] {
         let reply = client.line(line);
         assert!(matches!(reply, Value::Error(_)), "{line}: {reply}");
