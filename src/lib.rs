@@ -1,4 +1,5 @@
 //! Sessile: a session sidecar for Redis.
 
 pub mod config;
+pub mod embedded;
 pub mod resp;
