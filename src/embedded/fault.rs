@@ -39,7 +39,9 @@ pub(super) fn worded(text: String) -> Fault {
 
 /// Too few or too many arguments for `command`.
 pub(super) fn arity(command: &str) -> Fault {
-    worded(format!("ERR wrong number of arguments for '{command}' command"))
+    worded(format!(
+        "ERR wrong number of arguments for '{command}' command"
+    ))
 }
 
 /// An expiry that is not positive or leaves 64 bits.
@@ -74,6 +76,11 @@ pub(super) fn unknown_subcommand(container: &str, subcommand: &[u8]) -> Fault {
         String::from_utf8_lossy(shown(subcommand, 128)),
         container.to_ascii_uppercase()
     ))
+}
+
+/// An argument as an error text quotes it.
+pub(super) fn quoted(text: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(shown(text, usize::MAX))
 }
 
 /// What C's `%.<max>s` shows of a string: it ends at `max` bytes or at the first NUL.

@@ -5,8 +5,8 @@
 use super::fault::{Fault, OVERFLOW, Outcome, SYNTAX, arity, fixed};
 use super::keys::{ScanOptions, cursor};
 use super::parse::{glob, integer};
-use super::store::Hash;
 use super::table::Data;
+use super::value::Hash;
 use crate::resp::{Protocol, write};
 
 /// HSET key field value [field value ...]
@@ -141,7 +141,9 @@ pub(super) fn hexists(data: &mut Data) -> Outcome {
 /// HSTRLEN key field
 pub(super) fn hstrlen(data: &mut Data) -> Outcome {
     let hash = data.db.get::<Hash>(data.args[1])?;
-    let len = hash.and_then(|hash| hash.get(data.args[2])).map_or(0, Vec::len);
+    let len = hash
+        .and_then(|hash| hash.get(data.args[2]))
+        .map_or(0, Vec::len);
     write::integer(data.out, len as i64);
     Ok(())
 }

@@ -2,28 +2,37 @@
 //!
 //! Knows one database and one reply: nothing of connections, transactions or other databases.
 
-use super::fault::{Fault, Outcome, SYNTAX, expire_time, fixed, worded};
+use super::fault::{Fault, Outcome, SYNTAX, expire_time, fixed, quoted, worded};
 use super::parse::{glob, integer, is};
 use super::table::Data;
 use crate::resp::write;
 
 /// DEL key [key ...], UNLINK key [key ...]
 pub(super) fn del(data: &mut Data) -> Outcome {
-    let removed = data.args[1..].iter().filter(|key| data.db.remove(key)).count();
+    let removed = data.args[1..]
+        .iter()
+        .filter(|key| data.db.remove(key))
+        .count();
     write::integer(data.out, removed as i64);
     Ok(())
 }
 
 /// EXISTS key [key ...], TOUCH key [key ...]
 pub(super) fn exists(data: &mut Data) -> Outcome {
-    let found = data.args[1..].iter().filter(|key| data.db.contains(key)).count();
+    let found = data.args[1..]
+        .iter()
+        .filter(|key| data.db.contains(key))
+        .count();
     write::integer(data.out, found as i64);
     Ok(())
 }
 
 /// TYPE key
 pub(super) fn type_of(data: &mut Data) -> Outcome {
-    let name = data.db.value(data.args[1]).map_or("none", |value| value.type_name());
+    let name = data
+        .db
+        .value(data.args[1])
+        .map_or("none", |value| value.type_name());
     write::simple(data.out, name);
     Ok(())
 }
@@ -50,7 +59,11 @@ pub(super) fn renamenx(data: &mut Data) -> Outcome {
 }
 
 fn must_exist(data: &Data) -> Outcome {
-    if data.db.contains(data.args[1]) { Ok(()) } else { Err(fixed("ERR no such key")) }
+    if data.db.contains(data.args[1]) {
+        Ok(())
+    } else {
+        Err(fixed("ERR no such key"))
+    }
 }
 
 /// EXPIRE key seconds [NX | XX | GT | LT]
@@ -92,7 +105,7 @@ impl Conditions {
                 () if is(option, "gt") => given.gt = true,
                 () if is(option, "lt") => given.lt = true,
                 () => {
-                    let option = String::from_utf8_lossy(option);
+                    let option = quoted(option);
                     return Err(worded(format!("ERR Unsupported option {option}")));
                 }
             }
@@ -103,7 +116,9 @@ impl Conditions {
             ));
         }
         if given.gt && given.lt {
-            return Err(fixed("ERR GT and LT options at the same time are not compatible"));
+            return Err(fixed(
+                "ERR GT and LT options at the same time are not compatible",
+            ));
         }
         Ok(given)
     }
@@ -124,7 +139,10 @@ fn set_expire(data: &mut Data, unit_ms: i64, base_ms: i64) -> Outcome {
         .and_then(|ms| ms.checked_add(base_ms))
         .ok_or_else(|| expire_time(data.command))?;
     let key = data.args[1];
-    let allowed = data.db.expire_ms(key).is_some_and(|before| conditions.allow(before, at));
+    let allowed = data
+        .db
+        .expire_ms(key)
+        .is_some_and(|before| conditions.allow(before, at));
     if allowed && at <= data.now_ms {
         data.db.remove(key);
     } else if allowed {
@@ -167,7 +185,7 @@ pub(super) fn pexpiretime(data: &mut Data) -> Outcome {
 }
 
 fn rounded_seconds(ms: i64) -> i64 {
-    ms.saturating_add(500) / 1000
+    ms / 1000 + i64::from(ms % 1000 >= 500)
 }
 
 /// What `show` makes of the expiry; -1 for a key that stays, -2 for none.
@@ -184,8 +202,11 @@ fn write_expiry(data: &mut Data, show: impl Fn(i64) -> i64) -> Outcome {
 /// KEYS pattern
 pub(super) fn keys(data: &mut Data) -> Outcome {
     let pattern = data.args[1];
-    let found: Vec<_> =
-        data.db.live_keys(data.now_ms).filter(|key| glob(pattern, key)).collect();
+    let found: Vec<_> = data
+        .db
+        .live_keys(data.now_ms)
+        .filter(|key| glob(pattern, key))
+        .collect();
     write::array(data.out, found.len());
     for key in found {
         write::bulk(data.out, key);
@@ -195,7 +216,9 @@ pub(super) fn keys(data: &mut Data) -> Outcome {
 
 /// Where a scan goes on; 0 begins.
 pub(super) fn cursor(text: &[u8]) -> Result<u64, Fault> {
-    let cursor = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    let cursor = std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse().ok());
     cursor.ok_or(fixed("ERR invalid cursor"))
 }
 
@@ -212,7 +235,11 @@ pub(super) struct ScanOptions<'a> {
 impl<'a> ScanOptions<'a> {
     /// Reads `[MATCH pattern] [COUNT count] [TYPE type]`.
     pub fn parse(args: &[&'a [u8]]) -> Result<Self, Fault> {
-        let mut options = Self { count: 10, pattern: None, type_name: None };
+        let mut options = Self {
+            count: 10,
+            pattern: None,
+            type_name: None,
+        };
         for pair in args.chunks(2) {
             match *pair {
                 [option, count] if is(option, "count") => {
@@ -237,7 +264,9 @@ pub(super) fn scan(data: &mut Data) -> Outcome {
     let (next, mut found) = data.db.scan(cursor, options.count, data.now_ms);
     found.retain(|(key, value)| {
         options.pattern.is_none_or(|pattern| glob(pattern, key))
-            && options.type_name.is_none_or(|name| is(name, value.type_name()))
+            && options
+                .type_name
+                .is_none_or(|name| is(name, value.type_name()))
     });
     write::array(data.out, 2);
     write::bulk(data.out, next.to_string().as_bytes());

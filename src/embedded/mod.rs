@@ -5,10 +5,12 @@
 //! sessions: requests come as arguments, replies leave as bytes, and the time is an argument.
 //! Nothing survives the process.
 //!
-//! In reading order: [`Embedded`] and [`Connection`] here, `table` (every command), `store` (the
-//! data), `string`, `hash`, `set`, `zset`, `keys` (commands on data), `transaction` and `server`
-//! (commands on the connection), `parse` and `fault` (numbers, patterns and error texts).
+//! In reading order: [`Embedded`] and [`Connection`] here; `table` (every command); `store`,
+//! `value` and `sorted_set` (the data); `string`, `hash`, `set`, `zset`, `zset_range` and `keys`
+//! (commands on data); `connection`, `server` and `transaction` (the other commands); `parse` and
+//! `fault` (numbers, patterns, error texts).
 
+mod connection;
 mod fault;
 mod hash;
 mod keys;
@@ -20,7 +22,9 @@ mod store;
 mod string;
 mod table;
 mod transaction;
+mod value;
 mod zset;
+mod zset_range;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -47,7 +51,10 @@ impl Embedded {
             store.last_client_id += 1;
             store.last_client_id
         };
-        Connection { store: self.0.clone(), client: Client::new(id) }
+        Connection {
+            store: self.0.clone(),
+            client: Client::new(id),
+        }
     }
 }
 
@@ -101,9 +108,7 @@ impl Connection {
         let row = match table::resolve(args) {
             Ok(row) => row,
             Err(fault) => {
-                if let Some(queue) = &mut self.client.queue {
-                    queue.broken = true;
-                }
+                let fault = transaction::refused(&mut self.client, args, fault);
                 return write::error(out, &fault.0);
             }
         };
@@ -145,11 +150,22 @@ fn run(
     let outcome = match row.run {
         Run::Data(serve) => {
             let (command, protocol) = (row.name, client.protocol);
-            serve(&mut Data { args, command, now_ms, db, protocol, out })
+            serve(&mut Data {
+                args,
+                command,
+                now_ms,
+                db,
+                protocol,
+                out,
+            })
         }
-        Run::Call(serve) | Run::Control(serve) => {
-            serve(&mut Call { args, now_ms, store, client, out })
-        }
+        Run::Call(serve) | Run::Control(serve) => serve(&mut Call {
+            args,
+            now_ms,
+            store,
+            client,
+            out,
+        }),
     };
     if let Err(fault) = outcome {
         write::error(out, &fault.0);
@@ -195,7 +211,11 @@ mod tests {
     fn exec_is_refused_when_a_watched_key_changed() {
         let engine = Embedded::new();
         let (mut a, mut b) = (engine.connect(), engine.connect());
-        for (line, reply) in [("WATCH k", "+OK "), ("MULTI", "+OK "), ("GET k", "+QUEUED ")] {
+        for (line, reply) in [
+            ("WATCH k", "+OK "),
+            ("MULTI", "+OK "),
+            ("GET k", "+QUEUED "),
+        ] {
             assert_eq!(ask(&mut a, line, 0), reply);
         }
         ask(&mut b, "SET k v", 0);
@@ -212,7 +232,11 @@ mod tests {
             ask(&mut c, "SET k v PX 100", 0);
             ask(&mut c, "WATCH k", 0);
             ask(&mut c, end, 0);
-            ask(&mut c, "SET k v PX 100", if end == "PING" { 500 } else { 0 });
+            ask(
+                &mut c,
+                "SET k v PX 100",
+                if end == "PING" { 500 } else { 0 },
+            );
             ask(&mut c, "MULTI", 500);
             assert_eq!(ask(&mut c, "EXEC", 500), "*-1 ", "{end}");
         }

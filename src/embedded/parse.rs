@@ -34,7 +34,11 @@ pub(super) fn float(text: &[u8]) -> Result<f64, Fault> {
     let nonzero = mantissa.is_some_and(|m| m.iter().any(|b| matches!(b, b'1'..=b'9')));
     let overflow = value.is_infinite() && !spelled_out;
     let underflow = value == 0.0 && nonzero;
-    if overflow || underflow { Err(NOT_FLOAT) } else { Ok(value) }
+    if overflow || underflow {
+        Err(NOT_FLOAT)
+    } else {
+        Ok(value)
+    }
 }
 
 /// One end of a score range.
@@ -58,7 +62,10 @@ pub(super) struct ScoreRange {
 impl ScoreRange {
     /// Reads both ends.
     pub fn parse(min: &[u8], max: &[u8]) -> Result<Self, Fault> {
-        Ok(Self { min: bound(min)?, max: bound(max)? })
+        Ok(Self {
+            min: bound(min)?,
+            max: bound(max)?,
+        })
     }
 
     /// Whether a score is not below the lower end.
@@ -79,7 +86,10 @@ fn bound(text: &[u8]) -> Result<Bound, Fault> {
     };
     // `strtod` reads nothing as 0 and says so only by not moving; Redis checks what is left over.
     if text.is_empty() {
-        return Ok(Bound { score: 0.0, exclusive });
+        return Ok(Bound {
+            score: 0.0,
+            exclusive,
+        });
     }
     let score = decimal(text.trim_ascii_start()).ok_or(NOT_RANGE)?;
     Ok(Bound { score, exclusive })
@@ -168,7 +178,10 @@ fn first_token(pattern: &[u8]) -> Option<(Token<'_>, usize)> {
             let len = class_len(body);
             // An unclosed class ends with the pattern.
             let closed = usize::from(len < body.len());
-            Some((Token::Class(&body[..len], negated), 1 + usize::from(negated) + len + closed))
+            Some((
+                Token::Class(&body[..len], negated),
+                1 + usize::from(negated) + len + closed,
+            ))
         }
         [literal, ..] => Some((Token::Literal(literal), 1)),
     }
@@ -216,16 +229,35 @@ mod tests {
     #[test]
     fn integers_have_one_spelling() {
         for good in ["0", "-1", "9223372036854775807", "-9223372036854775808"] {
-            assert_eq!(integer(good.as_bytes()).map(|n| n.to_string()), Ok(good.to_owned()));
+            assert_eq!(
+                integer(good.as_bytes()).map(|n| n.to_string()),
+                Ok(good.to_owned())
+            );
         }
-        for bad in ["", "-", "-0", "01", "+1", " 1", "1 ", "1.0", "9223372036854775808"] {
+        for bad in [
+            "",
+            "-",
+            "-0",
+            "01",
+            "+1",
+            " 1",
+            "1 ",
+            "1.0",
+            "9223372036854775808",
+        ] {
             assert_eq!(integer(bad.as_bytes()), Err(NOT_INTEGER), "{bad:?}");
         }
     }
 
     #[test]
     fn floats_are_read_as_strtod_reads_them() {
-        for (text, value) in [("1.5", 1.5), ("+inf", f64::INFINITY), (".5", 0.5), ("1e3", 1e3), ("0e9", 0.0)] {
+        for (text, value) in [
+            ("1.5", 1.5),
+            ("+inf", f64::INFINITY),
+            (".5", 0.5),
+            ("1e3", 1e3),
+            ("0e9", 0.0),
+        ] {
             assert_eq!(float(text.as_bytes()), Ok(value));
         }
         for bad in ["", " 1", "nan", "1x", "1e999", "1e-999"] {
@@ -269,7 +301,11 @@ mod tests {
             ("\\", "\\", true),
             ("sess:*:[0-9]", "sess:a:b:7", true),
         ] {
-            assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+            assert_eq!(
+                glob(pattern.as_bytes(), text.as_bytes()),
+                expected,
+                "{pattern} {text}"
+            );
         }
     }
 }

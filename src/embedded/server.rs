@@ -1,16 +1,14 @@
-//! Commands on the connection and the server: handshakes, INFO, CONFIG, COMMAND.
+//! Commands on the server: INFO, CONFIG, COMMAND, FLUSHALL.
 //!
-//! Knows connections and the table of commands, and nothing of what keys hold.
+//! Knows the table of commands and counts keys, but nothing of what they hold.
 
-use super::fault::{NOT_INTEGER, Outcome, SYNTAX, arity, fixed, worded};
-use super::parse::{glob, integer, is};
-use super::store::DATABASES;
+use super::fault::{Outcome, SYNTAX, quoted, worded};
+use super::parse::{glob, is};
 use super::table::{self, Access, Call, Row};
-use super::transaction;
 use crate::resp::{Protocol, write};
 
 /// The Redis whose replies these are.
-const VERSION: &str = "7.0.15";
+pub(super) const VERSION: &str = "7.0.15";
 
 /// What CONFIG GET knows: what clients and libraries look at when they start.
 const CONFIG: &[(&str, &str)] = &[
@@ -23,126 +21,6 @@ const CONFIG: &[(&str, &str)] = &[
     ("save", ""),
     ("timeout", "0"),
 ];
-
-/// PING [message]
-pub(super) fn ping(call: &mut Call) -> Outcome {
-    match call.args {
-        [_] => write::simple(call.out, "PONG"),
-        [_, message] => write::bulk(call.out, message),
-        _ => return Err(arity("ping")),
-    }
-    Ok(())
-}
-
-/// ECHO message
-pub(super) fn echo(call: &mut Call) -> Outcome {
-    write::bulk(call.out, call.args[1]);
-    Ok(())
-}
-
-/// HELLO [protover [AUTH username password] [SETNAME name]]
-pub(super) fn hello(call: &mut Call) -> Outcome {
-    let protocol = match call.args.get(1).map(|version| integer(version)) {
-        None => call.client.protocol,
-        Some(Ok(2)) => Protocol::Resp2,
-        Some(Ok(3)) => Protocol::Resp3,
-        Some(Ok(_)) => return Err(fixed("NOPROTO unsupported protocol version")),
-        Some(Err(_)) => {
-            return Err(fixed("ERR Protocol version is not an integer or out of range"));
-        }
-    };
-    let (mut user, mut name) = (None, None);
-    let mut options = call.args.get(2..).unwrap_or_default().iter();
-    while let Some(option) = options.next() {
-        let rest = options.len();
-        if is(option, "auth") && rest >= 2 {
-            user = options.next();
-            options.next();
-        } else if is(option, "setname") && rest >= 1 {
-            name = options.next();
-            check_name(name.copied().unwrap_or_default())?;
-        } else {
-            let option = String::from_utf8_lossy(option);
-            return Err(worded(format!("ERR Syntax error in HELLO option '{option}'")));
-        }
-    }
-    if let Some(user) = user {
-        check_user(user)?;
-    }
-    if let Some(name) = name {
-        call.client.name = name.to_vec();
-    }
-    call.client.protocol = protocol;
-    write::map(call.out, protocol, 7);
-    for (field, text) in [("server", "redis"), ("version", VERSION)] {
-        write::bulk(call.out, field.as_bytes());
-        write::bulk(call.out, text.as_bytes());
-    }
-    write::bulk(call.out, b"proto");
-    write::integer(call.out, i64::from(protocol.number()));
-    write::bulk(call.out, b"id");
-    write::integer(call.out, call.client.id.cast_signed());
-    for (field, text) in [("mode", "standalone"), ("role", "master")] {
-        write::bulk(call.out, field.as_bytes());
-        write::bulk(call.out, text.as_bytes());
-    }
-    write::bulk(call.out, b"modules");
-    write::array(call.out, 0);
-    Ok(())
-}
-
-/// The only user is `default`, which takes any password, as in a Redis without one.
-fn check_user(user: &[u8]) -> Outcome {
-    if user == b"default" {
-        Ok(())
-    } else {
-        Err(fixed("WRONGPASS invalid username-password pair or user is disabled."))
-    }
-}
-
-/// AUTH [username] password
-pub(super) fn auth(call: &mut Call) -> Outcome {
-    match call.args {
-        [_, _] => Err(fixed(
-            "ERR AUTH <password> called without any password configured for the default user. \
-             Are you sure your configuration is correct?",
-        )),
-        [_, user, _] => {
-            check_user(user)?;
-            write::simple(call.out, "OK");
-            Ok(())
-        }
-        _ => Err(SYNTAX),
-    }
-}
-
-/// SELECT index
-pub(super) fn select(call: &mut Call) -> Outcome {
-    // Redis reads a 32-bit integer here.
-    let index = i32::try_from(integer(call.args[1])?).map_err(|_| NOT_INTEGER)?;
-    call.client.db = usize::try_from(index)
-        .ok()
-        .filter(|index| *index < DATABASES)
-        .ok_or(fixed("ERR DB index is out of range"))?;
-    write::simple(call.out, "OK");
-    Ok(())
-}
-
-/// QUIT: whoever owns the byte stream closes it behind the reply.
-pub(super) fn quit(call: &mut Call) -> Outcome {
-    write::simple(call.out, "OK");
-    Ok(())
-}
-
-/// RESET: the connection is as a new one, but keeps its id.
-pub(super) fn reset(call: &mut Call) -> Outcome {
-    transaction::forget(call.client);
-    call.client.db = 0;
-    call.client.protocol = Protocol::default();
-    call.client.name.clear();
-    write::simple(call.out, "RESET");
-    Ok(())
-}
 
 /// PUBLISH channel message: nobody can subscribe here.
 pub(super) fn publish(call: &mut Call) -> Outcome {
@@ -174,12 +52,22 @@ pub(super) fn info(call: &mut Call) -> Outcome {
     let wanted = |name: &str| {
         sections.is_empty()
             || sections.iter().any(|section| {
-                ["all", "default", "everything", name].iter().any(|known| is(section, known))
+                ["all", "default", "everything", name]
+                    .iter()
+                    .any(|known| is(section, known))
             })
     };
-    let uptime_ms = call.now_ms.saturating_sub(call.store.started_ms.unwrap_or(call.now_ms));
+    let uptime_ms = call
+        .now_ms
+        .saturating_sub(call.store.started_ms.unwrap_or(call.now_ms));
     let mut keyspace = String::new();
-    for (index, db) in call.store.dbs.iter().enumerate().filter(|(_, db)| db.len() > 0) {
+    for (index, db) in call
+        .store
+        .dbs
+        .iter()
+        .enumerate()
+        .filter(|(_, db)| db.len() > 0)
+    {
         let (keys, expires) = (db.len(), db.expiring());
         keyspace += &format!("db{index}:keys={keys},expires={expires},avg_ttl=0\r\n");
     }
@@ -193,10 +81,19 @@ pub(super) fn info(call: &mut Call) -> Outcome {
                 uptime_ms / 1000
             ),
         ),
-        ("Clients", format!("connected_clients:{}\r\n", call.store.clients)),
-        ("Memory", "maxmemory:0\r\nmaxmemory_policy:noeviction\r\n".to_owned()),
+        (
+            "Clients",
+            format!("connected_clients:{}\r\n", call.store.clients),
+        ),
+        (
+            "Memory",
+            "maxmemory:0\r\nmaxmemory_policy:noeviction\r\n".to_owned(),
+        ),
         ("Persistence", "loading:0\r\naof_enabled:0\r\n".to_owned()),
-        ("Replication", "role:master\r\nconnected_slaves:0\r\n".to_owned()),
+        (
+            "Replication",
+            "role:master\r\nconnected_slaves:0\r\n".to_owned(),
+        ),
         ("Cluster", "cluster_enabled:0\r\n".to_owned()),
         ("Keyspace", keyspace),
     ]
@@ -218,43 +115,19 @@ pub(super) fn info(call: &mut Call) -> Outcome {
     Ok(())
 }
 
-/// CLIENT SETNAME name
-pub(super) fn client_setname(call: &mut Call) -> Outcome {
-    check_name(call.args[2])?;
-    call.client.name = call.args[2].to_vec();
-    write::simple(call.out, "OK");
-    Ok(())
-}
-
-fn check_name(name: &[u8]) -> Outcome {
-    if name.iter().all(u8::is_ascii_graphic) {
-        return Ok(());
-    }
-    Err(fixed("ERR Client names cannot contain spaces, newlines or special characters."))
-}
-
-/// CLIENT GETNAME
-pub(super) fn client_getname(call: &mut Call) -> Outcome {
-    match call.client.name.as_slice() {
-        [] => write::null(call.out, call.client.protocol),
-        name => write::bulk(call.out, name),
-    }
-    Ok(())
-}
-
-/// CLIENT ID
-pub(super) fn client_id(call: &mut Call) -> Outcome {
-    write::integer(call.out, call.client.id.cast_signed());
-    Ok(())
-}
-
 /// CONFIG GET pattern [pattern ...]
 pub(super) fn config_get(call: &mut Call) -> Outcome {
-    let patterns: Vec<Vec<u8>> =
-        call.args[2..].iter().map(|pattern| pattern.to_ascii_lowercase()).collect();
+    let patterns: Vec<Vec<u8>> = call.args[2..]
+        .iter()
+        .map(|pattern| pattern.to_ascii_lowercase())
+        .collect();
     let found: Vec<_> = CONFIG
         .iter()
-        .filter(|(name, _)| patterns.iter().any(|pattern| glob(pattern, name.as_bytes())))
+        .filter(|(name, _)| {
+            patterns
+                .iter()
+                .any(|pattern| glob(pattern, name.as_bytes()))
+        })
         .collect();
     write::map(call.out, call.client.protocol, found.len());
     for (name, value) in found {
@@ -266,14 +139,19 @@ pub(super) fn config_get(call: &mut Call) -> Outcome {
 
 /// CONFIG SET: nothing can be set here.
 pub(super) fn config_set(call: &mut Call) -> Outcome {
-    let name = String::from_utf8_lossy(call.args[2]);
+    if call.args.len() % 2 == 1 {
+        return Err(SYNTAX);
+    }
+    let name = quoted(call.args[2]);
     Err(if CONFIG.iter().any(|(known, _)| is(call.args[2], known)) {
         worded(format!(
             "ERR CONFIG SET failed (possibly related to argument '{name}') - \
              can't set immutable config"
         ))
     } else {
-        worded(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))
+        worded(format!(
+            "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
+        ))
     })
 }
 
@@ -319,7 +197,7 @@ pub(super) fn command_info(call: &mut Call) -> Outcome {
     for name in &call.args[2..] {
         match table::find(name) {
             Some(row) => write_row(call.out, call.client.protocol, row),
-            None => write::null_array(call.out, call.client.protocol),
+            None => write::null(call.out, call.client.protocol),
         }
     }
     Ok(())

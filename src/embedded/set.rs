@@ -3,8 +3,8 @@
 //! Knows one database and one reply: nothing of connections, transactions or other databases.
 
 use super::fault::Outcome;
-use super::store::Set;
 use super::table::Data;
+use super::value::Set;
 use crate::resp::write;
 
 /// SADD key member [member ...]
@@ -56,7 +56,10 @@ pub(super) fn scard(data: &mut Data) -> Outcome {
 /// SISMEMBER key member
 pub(super) fn sismember(data: &mut Data) -> Outcome {
     let set = data.db.get::<Set>(data.args[1])?;
-    write::integer(data.out, i64::from(set.is_some_and(|set| set.contains(data.args[2]))));
+    write::integer(
+        data.out,
+        i64::from(set.is_some_and(|set| set.contains(data.args[2]))),
+    );
     Ok(())
 }
 
@@ -65,7 +68,10 @@ pub(super) fn smismember(data: &mut Data) -> Outcome {
     let set = data.db.get::<Set>(data.args[1])?;
     write::array(data.out, data.args.len() - 2);
     for member in &data.args[2..] {
-        write::integer(data.out, i64::from(set.is_some_and(|set| set.contains(*member))));
+        write::integer(
+            data.out,
+            i64::from(set.is_some_and(|set| set.contains(*member))),
+        );
     }
     Ok(())
 }

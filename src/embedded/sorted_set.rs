@@ -74,7 +74,9 @@ impl SortedSet {
 
     /// All members, the lowest score first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], f64)> {
-        self.order.iter().map(|(score, member)| (member.as_slice(), score.0))
+        self.order
+            .iter()
+            .map(|(score, member)| (member.as_slice(), score.0))
     }
 
     /// The members of a score range, the lowest first.
@@ -89,8 +91,11 @@ impl SortedSet {
 
     /// Takes the member with the lowest score, or the highest.
     pub fn pop(&mut self, highest: bool) -> Option<(Vec<u8>, f64)> {
-        let (score, member) =
-            if highest { self.order.pop_last() } else { self.order.pop_first() }?;
+        let (score, member) = if highest {
+            self.order.pop_last()
+        } else {
+            self.order.pop_first()
+        }?;
         self.scores.remove(&member);
         Some((member, score.0))
     }

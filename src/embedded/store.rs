@@ -4,85 +4,16 @@
 
 use std::collections::BTreeSet;
 
-use indexmap::{IndexMap, IndexSet};
+use indexmap::IndexMap;
 
 use super::fault::{Fault, WRONG_TYPE};
-use super::sorted_set::SortedSet;
+use super::value::{Kind, Text, Value};
 
 /// How many databases there are, as in Redis's default config.
 pub(super) const DATABASES: usize = 16;
 
 /// How many due keys one command removes from each database besides its own keys.
 const SWEEP_KEYS_MAX: usize = 20;
-
-/// The bytes of a string key.
-pub(super) type Text = Vec<u8>;
-/// A hash, in the order of insertion as Redis's small hashes are.
-pub(super) type Hash = IndexMap<Vec<u8>, Vec<u8>>;
-/// A set of strings.
-pub(super) type Set = IndexSet<Vec<u8>>;
-
-/// What a key holds.
-#[derive(Debug)]
-pub(super) enum Value {
-    Text(Text),
-    Hash(Hash),
-    Set(Set),
-    SortedSet(SortedSet),
-}
-
-impl Value {
-    /// The answer of TYPE.
-    pub fn type_name(&self) -> &'static str {
-        match self {
-            Value::Text(_) => "string",
-            Value::Hash(_) => "hash",
-            Value::Set(_) => "set",
-            Value::SortedSet(_) => "zset",
-        }
-    }
-
-    /// Whether this is a collection without members. Redis keeps none: the key goes with the last.
-    fn is_drained(&self) -> bool {
-        match self {
-            Value::Text(_) => false,
-            Value::Hash(hash) => hash.is_empty(),
-            Value::Set(set) => set.is_empty(),
-            Value::SortedSet(set) => set.is_empty(),
-        }
-    }
-}
-
-/// A type a key may hold, so that one typed accessor serves all four.
-pub(super) trait Kind: Default {
-    /// This type inside a value, if it is there.
-    fn of(value: &Value) -> Option<&Self>;
-    /// The same, to change it.
-    fn of_mut(value: &mut Value) -> Option<&mut Self>;
-    /// A value of this type.
-    fn into_value(self) -> Value;
-}
-
-macro_rules! kind {
-    ($type:ty, $variant:ident) => {
-        impl Kind for $type {
-            fn of(value: &Value) -> Option<&Self> {
-                if let Value::$variant(inner) = value { Some(inner) } else { None }
-            }
-            fn of_mut(value: &mut Value) -> Option<&mut Self> {
-                if let Value::$variant(inner) = value { Some(inner) } else { None }
-            }
-            fn into_value(self) -> Value {
-                Value::$variant(self)
-            }
-        }
-    };
-}
-
-kind!(Text, Text);
-kind!(Hash, Hash);
-kind!(Set, Set);
-kind!(SortedSet, SortedSet);
 
 /// One key's value with what belongs to the key rather than to its type.
 #[derive(Debug)]
@@ -153,7 +84,9 @@ impl Db {
 
     /// Ends a change: gives the key a new version, or removes it with its last member.
     pub fn modified(&mut self, key: &[u8]) {
-        let Some(entry) = self.keys.get_mut(key) else { return };
+        let Some(entry) = self.keys.get_mut(key) else {
+            return;
+        };
         if entry.value.is_drained() {
             self.remove(key);
             return;
@@ -167,7 +100,11 @@ impl Db {
         match self.keys.get_mut(key) {
             Some(entry) => entry.value = Value::Text(text),
             None => {
-                let entry = Entry { value: Value::Text(text), expire_ms: None, version: 0 };
+                let entry = Entry {
+                    value: Value::Text(text),
+                    expire_ms: None,
+                    version: 0,
+                };
                 self.keys.insert(key.to_vec(), entry);
             }
         }
@@ -195,10 +132,18 @@ impl Db {
 
     /// Moves a key over another one, its expiry with it; whether it was there.
     pub fn rename(&mut self, from: &[u8], to: &[u8]) -> bool {
-        let Some(entry) = self.take(from) else { return false };
+        let Some(entry) = self.take(from) else {
+            return false;
+        };
         let expire_ms = entry.expire_ms;
         self.remove(to);
-        self.keys.insert(to.to_vec(), Entry { expire_ms: None, ..entry });
+        self.keys.insert(
+            to.to_vec(),
+            Entry {
+                expire_ms: None,
+                ..entry
+            },
+        );
         self.set_expire(to, expire_ms);
         true
     }
@@ -210,7 +155,9 @@ impl Db {
 
     /// Sets or clears when a key expires, and counts as a change of the key.
     pub fn set_expire(&mut self, key: &[u8], expire_ms: Option<i64>) {
-        let Some(entry) = self.keys.get_mut(key) else { return };
+        let Some(entry) = self.keys.get_mut(key) else {
+            return;
+        };
         if let Some(before) = entry.expire_ms {
             self.expiries.remove(&(before, key.to_vec()));
         }
@@ -318,7 +265,12 @@ pub(super) struct Store {
 impl Store {
     /// Empty databases.
     pub fn new() -> Self {
-        Self { dbs: Default::default(), last_client_id: 0, clients: 0, started_ms: None }
+        Self {
+            dbs: Default::default(),
+            last_client_id: 0,
+            clients: 0,
+            started_ms: None,
+        }
     }
 
     /// A bounded amount of removing what is due, so that expired keys nobody asks for leave too.
@@ -332,6 +284,7 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use super::super::value::Set;
     use super::*;
 
     #[test]
@@ -342,7 +295,11 @@ mod tests {
         }
         store.dbs[3].put(b"stays", vec![], None);
         store.sweep(1000);
-        assert_eq!(store.dbs[3].len(), 51, "a key lives through its last millisecond");
+        assert_eq!(
+            store.dbs[3].len(),
+            51,
+            "a key lives through its last millisecond"
+        );
         for _ in 0..3 {
             store.sweep(1001);
         }

@@ -4,8 +4,8 @@
 
 use super::fault::{Fault, OVERFLOW, Outcome, SYNTAX, arity, expire_time, fixed};
 use super::parse::{integer, is};
-use super::store::Text;
 use super::table::Data;
+use super::value::Text;
 use crate::resp::write;
 
 /// GET key
@@ -52,7 +52,11 @@ fn unit(option: &[u8]) -> Option<Unit> {
 }
 
 /// Takes one expiry option. Two different ones exclude each other; the same one twice does not.
-fn expiry_option<'a>(before: Expiry<'a>, option: &[u8], next: Option<&'a [u8]>) -> Option<Expiry<'a>> {
+fn expiry_option<'a>(
+    before: Expiry<'a>,
+    option: &[u8],
+    next: Option<&'a [u8]>,
+) -> Option<Expiry<'a>> {
     let unit = unit(option)?;
     match before {
         Expiry::Unsaid => {}
@@ -216,7 +220,7 @@ pub(super) fn mget(data: &mut Data) -> Outcome {
 
 /// MSET key value [key value ...]
 pub(super) fn mset(data: &mut Data) -> Outcome {
-    if data.args.len() % 2 == 0 {
+    if data.args.len().is_multiple_of(2) {
         return Err(arity(data.command));
     }
     for pair in data.args[1..].chunks_exact(2) {
@@ -262,7 +266,9 @@ pub(super) fn incrby(data: &mut Data) -> Outcome {
 /// DECRBY key decrement
 pub(super) fn decrby(data: &mut Data) -> Outcome {
     let by = integer(data.args[2])?;
-    let negated = by.checked_neg().ok_or(fixed("ERR decrement would overflow"))?;
+    let negated = by
+        .checked_neg()
+        .ok_or(fixed("ERR decrement would overflow"))?;
     add(data, negated)
 }
 
@@ -273,7 +279,8 @@ fn add(data: &mut Data, by: i64) -> Outcome {
         None => 0,
     };
     let after = before.checked_add(by).ok_or(OVERFLOW)?;
-    data.db.put_keeping_expiry(key, after.to_string().into_bytes());
+    data.db
+        .put_keeping_expiry(key, after.to_string().into_bytes());
     write::integer(data.out, after);
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use super::fault::{Fault, Outcome, arity, unknown_command, unknown_subcommand};
 use super::store::{Db, Store};
-use super::{Client, hash, keys, server, set, string, transaction, zset};
+use super::{Client, connection, hash, keys, server, set, string, transaction, zset, zset_range};
 use crate::resp::Protocol;
 
 /// What a command on data sees: its arguments, one database and its reply.
@@ -94,8 +94,16 @@ impl Row {
     /// The keys among `args`.
     pub fn keys_of<'a>(&self, args: &'a [&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
         let Keys { first, last, step } = self.keys;
-        let last = if last < 0 { args.len() as i64 + last } else { last };
-        let count = if first > 0 { (last - first + 1).max(0) } else { 0 };
+        let last = if last < 0 {
+            args.len() as i64 + last
+        } else {
+            last
+        };
+        let count = if first > 0 {
+            (last - first + 1).max(0)
+        } else {
+            0
+        };
         args.iter()
             .copied()
             .skip(first as usize)
@@ -107,7 +115,9 @@ impl Row {
     pub fn subcommands(&self) -> impl Iterator<Item = &'static Row> {
         let container = self.name;
         ROWS.iter().filter(move |row| {
-            row.name.strip_prefix(container).is_some_and(|rest| rest.starts_with('|'))
+            row.name
+                .strip_prefix(container)
+                .is_some_and(|rest| rest.starts_with('|'))
         })
     }
 }
@@ -126,7 +136,11 @@ pub(super) fn resolve(args: &[&[u8]]) -> Result<&'static Row, Fault> {
         row = find(&full).ok_or_else(|| unknown_subcommand(row.name, sub))?;
     }
     let given = args.len() as i64;
-    let fits = if row.arity < 0 { given >= -row.arity } else { given == row.arity };
+    let fits = if row.arity < 0 {
+        given >= -row.arity
+    } else {
+        given == row.arity
+    };
     if fits { Ok(row) } else { Err(arity(row.name)) }
 }
 
@@ -147,30 +161,74 @@ pub(super) fn commands() -> impl Iterator<Item = &'static Row> {
     ROWS.iter().filter(|row| !row.name.contains('|'))
 }
 
-const NO_KEYS: Keys = Keys { first: 0, last: 0, step: 0 };
-const ONE: Keys = Keys { first: 1, last: 1, step: 1 };
-const TWO: Keys = Keys { first: 1, last: 2, step: 1 };
-const ALL: Keys = Keys { first: 1, last: -1, step: 1 };
-const PAIRS: Keys = Keys { first: 1, last: -1, step: 2 };
+const NO_KEYS: Keys = Keys {
+    first: 0,
+    last: 0,
+    step: 0,
+};
+const ONE: Keys = Keys {
+    first: 1,
+    last: 1,
+    step: 1,
+};
+const TWO: Keys = Keys {
+    first: 1,
+    last: 2,
+    step: 1,
+};
+const ALL: Keys = Keys {
+    first: 1,
+    last: -1,
+    step: 1,
+};
+const PAIRS: Keys = Keys {
+    first: 1,
+    last: -1,
+    step: 2,
+};
 
 /// A command that reads data.
 const fn read(name: &'static str, arity: i64, keys: Keys, run: fn(&mut Data) -> Outcome) -> Row {
-    Row { name, arity, access: Access::Read, keys, run: Run::Data(run) }
+    Row {
+        name,
+        arity,
+        access: Access::Read,
+        keys,
+        run: Run::Data(run),
+    }
 }
 
 /// A command that changes data.
 const fn write(name: &'static str, arity: i64, keys: Keys, run: fn(&mut Data) -> Outcome) -> Row {
-    Row { name, arity, access: Access::Write, keys, run: Run::Data(run) }
+    Row {
+        name,
+        arity,
+        access: Access::Write,
+        keys,
+        run: Run::Data(run),
+    }
 }
 
 /// A command on the connection or the server.
 const fn call(name: &'static str, arity: i64, run: fn(&mut Call) -> Outcome) -> Row {
-    Row { name, arity, access: Access::None, keys: NO_KEYS, run: Run::Call(run) }
+    Row {
+        name,
+        arity,
+        access: Access::None,
+        keys: NO_KEYS,
+        run: Run::Call(run),
+    }
 }
 
 /// A command that MULTI does not queue.
 const fn control(name: &'static str, arity: i64, keys: Keys, run: fn(&mut Call) -> Outcome) -> Row {
-    Row { name, arity, access: Access::None, keys, run: Run::Control(run) }
+    Row {
+        name,
+        arity,
+        access: Access::None,
+        keys,
+        run: Run::Control(run),
+    }
 }
 
 /// Every command. Arities and key positions are Redis 7.0's.
@@ -228,10 +286,10 @@ static ROWS: &[Row] = &[
     read ("zcount",           4, ONE,     zset::zcount),
     read ("zrank",            3, ONE,     zset::zrank),
     read ("zrevrank",         3, ONE,     zset::zrevrank),
-    read ("zrange",          -4, ONE,     zset::zrange),
-    read ("zrevrange",       -4, ONE,     zset::zrevrange),
-    read ("zrangebyscore",   -4, ONE,     zset::zrangebyscore),
-    read ("zrevrangebyscore",-4, ONE,     zset::zrevrangebyscore),
+    read ("zrange",          -4, ONE,     zset_range::zrange),
+    read ("zrevrange",       -4, ONE,     zset_range::zrevrange),
+    read ("zrangebyscore",   -4, ONE,     zset_range::zrangebyscore),
+    read ("zrevrangebyscore",-4, ONE,     zset_range::zrevrangebyscore),
 
     write("del",             -2, ALL,     keys::del),
     write("unlink",          -2, ALL,     keys::del),
@@ -254,7 +312,7 @@ static ROWS: &[Row] = &[
     read ("randomkey",        1, NO_KEYS, keys::randomkey),
     read ("dbsize",           1, NO_KEYS, keys::dbsize),
     write("flushdb",         -1, NO_KEYS, keys::flushdb),
-    call ("flushall",        -1,          server::flushall),
+    Row { access: Access::Write, ..call("flushall", -1, server::flushall) },
 
     control("multi",          1, NO_KEYS, transaction::multi),
     control("exec",           1, NO_KEYS, transaction::exec),
@@ -262,20 +320,20 @@ static ROWS: &[Row] = &[
     control("watch",         -2, ALL,     transaction::watch),
     call   ("unwatch",        1,          transaction::unwatch),
 
-    call   ("ping",          -1,          server::ping),
-    call   ("echo",           2,          server::echo),
-    call   ("hello",         -1,          server::hello),
-    call   ("auth",          -2,          server::auth),
-    call   ("select",         2,          server::select),
-    control("quit",          -1, NO_KEYS, server::quit),
-    control("reset",          1, NO_KEYS, server::reset),
+    call   ("ping",          -1,          connection::ping),
+    call   ("echo",           2,          connection::echo),
+    call   ("hello",         -1,          connection::hello),
+    call   ("auth",          -2,          connection::auth),
+    call   ("select",         2,          connection::select),
+    control("quit",          -1, NO_KEYS, connection::quit),
+    control("reset",          1, NO_KEYS, connection::reset),
     call   ("publish",        3,          server::publish),
     call   ("time",           1,          server::time),
     call   ("info",          -1,          server::info),
     call   ("client",        -2,          server::command),
-    call   ("client|setname", 3,          server::client_setname),
-    call   ("client|getname", 2,          server::client_getname),
-    call   ("client|id",      2,          server::client_id),
+    call   ("client|setname", 3,          connection::client_setname),
+    call   ("client|getname", 2,          connection::client_getname),
+    call   ("client|id",      2,          connection::client_id),
     call   ("config",        -2,          server::command),
     call   ("config|get",    -3,          server::config_get),
     call   ("config|set",    -4,          server::config_set),
@@ -292,7 +350,9 @@ mod tests {
 
     fn error(args: &[&str]) -> String {
         let args: Vec<&[u8]> = args.iter().map(|arg| arg.as_bytes()).collect();
-        resolve(&args).err().map_or(String::new(), |fault| fault.0.into_owned())
+        resolve(&args)
+            .err()
+            .map_or(String::new(), |fault| fault.0.into_owned())
     }
 
     #[test]
@@ -301,14 +361,21 @@ mod tests {
         assert_eq!(names.len(), ROWS.len());
         for row in ROWS {
             assert!(row.name.len() <= 32 && row.name == row.name.to_ascii_lowercase());
-            assert!(find(row.name.to_ascii_uppercase().as_bytes()).is_some(), "{}", row.name);
+            assert!(
+                find(row.name.to_ascii_uppercase().as_bytes()).is_some(),
+                "{}",
+                row.name
+            );
         }
     }
 
     #[test]
     fn requests_that_no_row_fits_are_refused_in_redis_words() {
         assert_eq!(error(&["GeT", "k"]), "");
-        assert_eq!(error(&["GET"]), "ERR wrong number of arguments for 'get' command");
+        assert_eq!(
+            error(&["GET"]),
+            "ERR wrong number of arguments for 'get' command"
+        );
         assert_eq!(
             error(&["foo", "a", "b"]),
             "ERR unknown command 'foo', with args beginning with: 'a' 'b' "

@@ -2,7 +2,8 @@
 //!
 //! Knows the queue of one connection and the versions of keys, and nothing of what commands do.
 
-use super::fault::{Outcome, fixed};
+use super::fault::{Fault, Outcome, fixed, worded};
+use super::parse::is;
 use super::table::{Call, Row};
 use super::{Client, run};
 use crate::resp::write;
@@ -13,14 +14,31 @@ pub(super) struct Queue {
     /// Rows with their arguments.
     commands: Vec<(&'static Row, Vec<Vec<u8>>)>,
     /// Whether one was refused when it should have been queued, so that EXEC must abort.
-    pub broken: bool,
+    broken: bool,
 }
 
 impl Queue {
     /// Queues one command.
     pub fn push(&mut self, row: &'static Row, args: &[&[u8]]) {
-        self.commands.push((row, args.iter().map(|arg| arg.to_vec()).collect()));
+        self.commands
+            .push((row, args.iter().map(|arg| arg.to_vec()).collect()));
     }
+}
+
+/// What a request that no row fits does to the transaction: it breaks it, and a malformed EXEC
+/// ends it at once. Returns the error to answer.
+pub(super) fn refused(client: &mut Client, args: &[&[u8]], fault: Fault) -> Fault {
+    if args.first().is_some_and(|name| is(name, "exec")) {
+        forget(client);
+        let reason = fault.0.strip_prefix("ERR ").unwrap_or(&fault.0);
+        return worded(format!(
+            "EXECABORT Transaction discarded because of: {reason}"
+        ));
+    }
+    if let Some(queue) = &mut client.queue {
+        queue.broken = true;
+    }
+    fault
 }
 
 /// A key as WATCH saw it.
@@ -42,10 +60,16 @@ pub(super) fn multi(call: &mut Call) -> Outcome {
 
 /// EXEC
 pub(super) fn exec(call: &mut Call) -> Outcome {
-    let queue = call.client.queue.take().ok_or(fixed("ERR EXEC without MULTI"))?;
+    let queue = call
+        .client
+        .queue
+        .take()
+        .ok_or(fixed("ERR EXEC without MULTI"))?;
     let watched = std::mem::take(&mut call.client.watched);
     if queue.broken {
-        return Err(fixed("EXECABORT Transaction discarded because of previous errors."));
+        return Err(fixed(
+            "EXECABORT Transaction discarded because of previous errors.",
+        ));
     }
     let unchanged = watched.iter().all(|watched| {
         let db = &mut call.store.dbs[watched.db];
@@ -88,9 +112,18 @@ pub(super) fn watch(call: &mut Call) -> Outcome {
     let db = call.client.db;
     for key in &call.args[1..] {
         // A key watched twice keeps the version it had first.
-        if !call.client.watched.iter().any(|watched| watched.db == db && watched.key == *key) {
+        if !call
+            .client
+            .watched
+            .iter()
+            .any(|watched| watched.db == db && watched.key == *key)
+        {
             let version = call.store.dbs[db].version(key);
-            call.client.watched.push(Watched { db, key: key.to_vec(), version });
+            call.client.watched.push(Watched {
+                db,
+                key: key.to_vec(),
+                version,
+            });
         }
     }
     write::simple(call.out, "OK");

@@ -1,4 +1,4 @@
-//! Commands on sorted sets.
+//! Commands on sorted sets, but for those that read ranges.
 //!
 //! Knows one database and one reply: nothing of connections, transactions or other databases.
 
@@ -6,6 +6,7 @@ use super::fault::{Fault, NOT_POSITIVE, Outcome, SYNTAX, fixed};
 use super::parse::{ScoreRange, float, float_text, integer, is};
 use super::sorted_set::SortedSet;
 use super::table::Data;
+use super::zset_range::ranks;
 use crate::resp::{Protocol, write};
 
 /// The options of ZADD.
@@ -41,11 +42,17 @@ impl AddOptions {
     /// Refuses options that contradict each other.
     fn check(&self, pairs: usize) -> Outcome {
         if self.nx && self.xx {
-            Err(fixed("ERR XX and NX options at the same time are not compatible"))
+            Err(fixed(
+                "ERR XX and NX options at the same time are not compatible",
+            ))
         } else if (self.nx && (self.gt || self.lt)) || (self.gt && self.lt) {
-            Err(fixed("ERR GT, LT, and/or NX options at the same time are not compatible"))
+            Err(fixed(
+                "ERR GT, LT, and/or NX options at the same time are not compatible",
+            ))
         } else if self.incr && pairs > 1 {
-            Err(fixed("ERR INCR option supports a single increment-element pair"))
+            Err(fixed(
+                "ERR INCR option supports a single increment-element pair",
+            ))
         } else {
             Ok(())
         }
@@ -53,7 +60,9 @@ impl AddOptions {
 
     /// The score a member gets, or `None` if the options forbid it.
     fn score(&self, before: Option<f64>, given: f64) -> Result<Option<f64>, Fault> {
-        let Some(before) = before else { return Ok((!self.xx).then_some(given)) };
+        let Some(before) = before else {
+            return Ok((!self.xx).then_some(given));
+        };
         if self.nx {
             return Ok(None);
         }
@@ -73,7 +82,13 @@ pub(super) fn zadd(data: &mut Data) -> Outcome {
 
 /// ZINCRBY key increment member
 pub(super) fn zincrby(data: &mut Data) -> Outcome {
-    add(data, AddOptions { incr: true, ..AddOptions::default() })
+    add(
+        data,
+        AddOptions {
+            incr: true,
+            ..AddOptions::default()
+        },
+    )
 }
 
 fn add(data: &mut Data, mut options: AddOptions) -> Outcome {
@@ -124,7 +139,7 @@ fn add(data: &mut Data, mut options: AddOptions) -> Outcome {
 }
 
 /// A score: a bulk string, or a RESP3 double.
-fn write_score(out: &mut Vec<u8>, protocol: Protocol, score: f64) {
+pub(super) fn write_score(out: &mut Vec<u8>, protocol: Protocol, score: f64) {
     let text = float_text(score);
     match protocol {
         Protocol::Resp2 => write::bulk(out, text.as_bytes()),
@@ -145,14 +160,21 @@ fn write_score_or_null(out: &mut Vec<u8>, protocol: Protocol, score: Option<f64>
 
 /// ZREM key member [member ...]
 pub(super) fn zrem(data: &mut Data) -> Outcome {
-    let members: Vec<Vec<u8>> = data.args[2..].iter().map(|member| member.to_vec()).collect();
+    let members: Vec<Vec<u8>> = data.args[2..]
+        .iter()
+        .map(|member| member.to_vec())
+        .collect();
     remove(data, |_| members)
 }
 
 /// ZREMRANGEBYSCORE key min max
 pub(super) fn zremrangebyscore(data: &mut Data) -> Outcome {
     let range = ScoreRange::parse(data.args[2], data.args[3])?;
-    remove(data, |set| set.by_score(range).map(|(member, _)| member.to_vec()).collect())
+    remove(data, |set| {
+        set.by_score(range)
+            .map(|(member, _)| member.to_vec())
+            .collect()
+    })
 }
 
 /// ZREMRANGEBYRANK key start stop
@@ -160,7 +182,11 @@ pub(super) fn zremrangebyrank(data: &mut Data) -> Outcome {
     let (start, stop) = (integer(data.args[2])?, integer(data.args[3])?);
     remove(data, |set| {
         let (skip, take) = ranks(set.len(), start, stop);
-        set.iter().skip(skip).take(take).map(|(member, _)| member.to_vec()).collect()
+        set.iter()
+            .skip(skip)
+            .take(take)
+            .map(|(member, _)| member.to_vec())
+            .collect()
     })
 }
 
@@ -200,7 +226,10 @@ pub(super) fn zmscore(data: &mut Data) -> Outcome {
 
 /// ZCARD key
 pub(super) fn zcard(data: &mut Data) -> Outcome {
-    let len = data.db.get::<SortedSet>(data.args[1])?.map_or(0, SortedSet::len);
+    let len = data
+        .db
+        .get::<SortedSet>(data.args[1])?
+        .map_or(0, SortedSet::len);
     write::integer(data.out, len as i64);
     Ok(())
 }
@@ -209,7 +238,10 @@ pub(super) fn zcard(data: &mut Data) -> Outcome {
 pub(super) fn zcount(data: &mut Data) -> Outcome {
     let range = ScoreRange::parse(data.args[2], data.args[3])?;
     let set = data.db.get::<SortedSet>(data.args[1])?;
-    write::integer(data.out, set.map_or(0, |set| set.by_score(range).count()) as i64);
+    write::integer(
+        data.out,
+        set.map_or(0, |set| set.by_score(range).count()) as i64,
+    );
     Ok(())
 }
 
@@ -260,7 +292,14 @@ fn pop(data: &mut Data, highest: bool) -> Outcome {
     }
     // Without a count, RESP3 too gets one flat pair.
     let nested = data.protocol == Protocol::Resp3 && count.is_some();
-    write::array(data.out, if nested { popped.len() } else { 2 * popped.len() });
+    write::array(
+        data.out,
+        if nested {
+            popped.len()
+        } else {
+            2 * popped.len()
+        },
+    );
     for (member, score) in &popped {
         if nested {
             write::array(data.out, 2);
@@ -269,130 +308,4 @@ fn pop(data: &mut Data, highest: bool) -> Outcome {
         write_score(data.out, data.protocol, *score);
     }
     Ok(())
-}
-
-/// What the two range arguments of a ZRANGE mean.
-#[derive(Clone, Copy, PartialEq)]
-enum By {
-    Rank,
-    Score,
-}
-
-/// ZRANGE key start stop [BYSCORE] [REV] [LIMIT offset count] [WITHSCORES]
-pub(super) fn zrange(data: &mut Data) -> Outcome {
-    range(data, None, None)
-}
-
-/// ZREVRANGE key start stop [WITHSCORES]
-pub(super) fn zrevrange(data: &mut Data) -> Outcome {
-    range(data, Some(By::Rank), Some(true))
-}
-
-/// ZRANGEBYSCORE key min max [WITHSCORES] [LIMIT offset count]
-pub(super) fn zrangebyscore(data: &mut Data) -> Outcome {
-    range(data, Some(By::Score), Some(false))
-}
-
-/// ZREVRANGEBYSCORE key max min [WITHSCORES] [LIMIT offset count]
-pub(super) fn zrevrangebyscore(data: &mut Data) -> Outcome {
-    range(data, Some(By::Score), Some(true))
-}
-
-/// All range commands. What a command's name settles, its options may not say again.
-fn range(data: &mut Data, mut by: Option<By>, reverse: Option<bool>) -> Outcome {
-    let (mut rev_option, mut with_scores, mut limit) = (false, false, None);
-    let mut options = data.args[4..].iter();
-    while let Some(option) = options.next() {
-        if is(option, "withscores") {
-            with_scores = true;
-        } else if is(option, "limit") {
-            let (Some(offset), Some(count)) = (options.next(), options.next()) else {
-                return Err(SYNTAX);
-            };
-            limit = Some((integer(offset)?, integer(count)?));
-        } else if is(option, "rev") && reverse.is_none() && !rev_option {
-            rev_option = true;
-        } else if is(option, "byscore") && by.is_none() {
-            by = Some(By::Score);
-        } else {
-            return Err(SYNTAX);
-        }
-    }
-    let (by, reverse) = (by.unwrap_or(By::Rank), reverse.unwrap_or(rev_option));
-    let (offset, count) = limit.unwrap_or((0, -1));
-    if by == By::Rank && count != -1 {
-        return Err(fixed(
-            "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
-        ));
-    }
-    let (first, second) = (data.args[2], data.args[3]);
-    let found = match by {
-        By::Rank => {
-            let (start, stop) = (integer(first)?, integer(second)?);
-            let set = data.db.get::<SortedSet>(data.args[1])?;
-            set.map(|set| by_rank(set, start, stop, reverse))
-        }
-        By::Score => {
-            let (min, max) = if reverse { (second, first) } else { (first, second) };
-            let range = ScoreRange::parse(min, max)?;
-            let set = data.db.get::<SortedSet>(data.args[1])?;
-            set.map(|set| by_score(set, range, reverse, offset, count))
-        }
-    };
-    write_members(data.out, data.protocol, &found.unwrap_or_default(), with_scores);
-    Ok(())
-}
-
-fn by_rank(set: &SortedSet, start: i64, stop: i64, reverse: bool) -> Vec<(&[u8], f64)> {
-    let (skip, take) = ranks(set.len(), start, stop);
-    if reverse {
-        set.iter().rev().skip(skip).take(take).collect()
-    } else {
-        set.iter().skip(skip).take(take).collect()
-    }
-}
-
-fn by_score(
-    set: &SortedSet,
-    range: ScoreRange,
-    reverse: bool,
-    offset: i64,
-    count: i64,
-) -> Vec<(&[u8], f64)> {
-    // A negative offset skips everything, a negative count takes everything.
-    let skip = usize::try_from(offset).unwrap_or(usize::MAX);
-    let take = usize::try_from(count).unwrap_or(usize::MAX);
-    let mut found: Vec<_> = set.by_score(range).collect();
-    if reverse {
-        found.reverse();
-    }
-    found.into_iter().skip(skip).take(take).collect()
-}
-
-/// How many of `len` ranks to skip and to take; negative ranks count from the end.
-fn ranks(len: usize, start: i64, stop: i64) -> (usize, usize) {
-    let len = len as i64;
-    let from_end = |rank: i64| if rank < 0 { rank.saturating_add(len) } else { rank };
-    let start = from_end(start).max(0);
-    let stop = from_end(stop).min(len - 1);
-    if start > stop {
-        return (0, 0);
-    }
-    (start as usize, (stop - start + 1) as usize)
-}
-
-/// Members, with their scores flat in RESP2 and paired in RESP3.
-fn write_members(out: &mut Vec<u8>, protocol: Protocol, found: &[(&[u8], f64)], scores: bool) {
-    let paired = scores && protocol == Protocol::Resp3;
-    let flat = scores && protocol == Protocol::Resp2;
-    write::array(out, if flat { 2 * found.len() } else { found.len() });
-    for (member, score) in found {
-        if paired {
-            write::array(out, 2);
-        }
-        write::bulk(out, member);
-        if scores {
-            write_score(out, protocol, *score);
-        }
-    }
 }
