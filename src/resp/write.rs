@@ -128,7 +128,10 @@ mod tests {
         assert_eq!(written(|o| integer(o, -7)), ":-7\r\n");
         assert_eq!(written(|o| bulk(o, b"a\r\nb")), "$4\r\na\r\nb\r\n");
         assert_eq!(written(|o| bulk_integer(o, 10)), "$2\r\n10\r\n");
-        assert_eq!(written(|o| command(o, &[b"GET", b"k"])), "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n");
+        assert_eq!(
+            written(|o| command(o, &[b"GET", b"k"])),
+            "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"
+        );
     }
 
     #[test]
