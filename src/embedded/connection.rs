@@ -10,7 +10,7 @@ use super::table::Call;
 use super::transaction;
 use crate::resp::{Protocol, write};
 
-/// PING [message]
+/// `PING [message]`
 pub(super) fn ping(call: &mut Call) -> Outcome {
     match call.args {
         [_] => write::simple(call.out, "PONG"),
@@ -20,13 +20,13 @@ pub(super) fn ping(call: &mut Call) -> Outcome {
     Ok(())
 }
 
-/// ECHO message
+/// `ECHO message`
 pub(super) fn echo(call: &mut Call) -> Outcome {
     write::bulk(call.out, call.args[1]);
     Ok(())
 }
 
-/// HELLO [protover [AUTH username password] [SETNAME name]]
+/// `HELLO [protover [AUTH username password] [SETNAME name]]`
 pub(super) fn hello(call: &mut Call) -> Outcome {
     let protocol = match call.args.get(1).map(|version| integer(version)) {
         None => call.client.protocol,
@@ -90,7 +90,7 @@ fn check_user(user: &[u8]) -> Outcome {
     }
 }
 
-/// AUTH [username] password
+/// `AUTH [username] password`
 pub(super) fn auth(call: &mut Call) -> Outcome {
     match call.args {
         [_, _] => Err(fixed(
@@ -106,7 +106,7 @@ pub(super) fn auth(call: &mut Call) -> Outcome {
     }
 }
 
-/// SELECT index
+/// `SELECT index`
 pub(super) fn select(call: &mut Call) -> Outcome {
     let index = i32::try_from(integer(call.args[1])?).map_err(|_| {
         fixed("ERR value is out of range, value must between -2147483648 and 2147483647")
@@ -135,7 +135,7 @@ pub(super) fn reset(call: &mut Call) -> Outcome {
     Ok(())
 }
 
-/// CLIENT SETNAME name
+/// `CLIENT SETNAME name`
 pub(super) fn client_setname(call: &mut Call) -> Outcome {
     check_name(call.args[2])?;
     call.client.name = call.args[2].to_vec();
@@ -152,7 +152,7 @@ fn check_name(name: &[u8]) -> Outcome {
     ))
 }
 
-/// CLIENT GETNAME
+/// `CLIENT GETNAME`
 pub(super) fn client_getname(call: &mut Call) -> Outcome {
     match call.client.name.as_slice() {
         [] => write::null(call.out, call.client.protocol),
@@ -161,7 +161,7 @@ pub(super) fn client_getname(call: &mut Call) -> Outcome {
     Ok(())
 }
 
-/// CLIENT ID
+/// `CLIENT ID`
 pub(super) fn client_id(call: &mut Call) -> Outcome {
     write::integer(call.out, call.client.id.cast_signed());
     Ok(())

@@ -9,14 +9,14 @@ use super::table::Data;
 use super::value::Hash;
 use crate::resp::{Protocol, write};
 
-/// HSET key field value [field value ...]
+/// `HSET key field value [field value ...]`
 pub(super) fn hset(data: &mut Data) -> Outcome {
     let added = set_fields(data)?;
     write::integer(data.out, added);
     Ok(())
 }
 
-/// HMSET key field value [field value ...]
+/// `HMSET key field value [field value ...]`
 pub(super) fn hmset(data: &mut Data) -> Outcome {
     set_fields(data)?;
     write::simple(data.out, "OK");
@@ -39,7 +39,7 @@ fn set_fields(data: &mut Data) -> Result<i64, Fault> {
     Ok(added as i64)
 }
 
-/// HSETNX key field value
+/// `HSETNX key field value`
 pub(super) fn hsetnx(data: &mut Data) -> Outcome {
     let hash = data.db.get_or_new::<Hash>(data.args[1])?;
     let absent = !hash.contains_key(data.args[2]);
@@ -51,14 +51,14 @@ pub(super) fn hsetnx(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// HGET key field
+/// `HGET key field`
 pub(super) fn hget(data: &mut Data) -> Outcome {
     let hash = data.db.get::<Hash>(data.args[1])?;
     write_field(data.out, data.protocol, hash, data.args[2]);
     Ok(())
 }
 
-/// HMGET key field [field ...]
+/// `HMGET key field [field ...]`
 pub(super) fn hmget(data: &mut Data) -> Outcome {
     let hash = data.db.get::<Hash>(data.args[1])?;
     write::array(data.out, data.args.len() - 2);
@@ -76,7 +76,7 @@ fn write_field(out: &mut Vec<u8>, protocol: Protocol, hash: Option<&Hash>, field
     }
 }
 
-/// HGETALL key
+/// `HGETALL key`
 pub(super) fn hgetall(data: &mut Data) -> Outcome {
     let hash = data.db.get::<Hash>(data.args[1])?;
     write::map(data.out, data.protocol, hash.map_or(0, Hash::len));
@@ -87,7 +87,7 @@ pub(super) fn hgetall(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// HKEYS key
+/// `HKEYS key`
 pub(super) fn hkeys(data: &mut Data) -> Outcome {
     let hash = data.db.get::<Hash>(data.args[1])?;
     write::array(data.out, hash.map_or(0, Hash::len));
@@ -97,7 +97,7 @@ pub(super) fn hkeys(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// HVALS key
+/// `HVALS key`
 pub(super) fn hvals(data: &mut Data) -> Outcome {
     let hash = data.db.get::<Hash>(data.args[1])?;
     write::array(data.out, hash.map_or(0, Hash::len));
@@ -107,7 +107,7 @@ pub(super) fn hvals(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// HDEL key field [field ...]
+/// `HDEL key field [field ...]`
 pub(super) fn hdel(data: &mut Data) -> Outcome {
     let mut removed = 0;
     if let Some(hash) = data.db.get_mut::<Hash>(data.args[1])? {
@@ -123,14 +123,14 @@ pub(super) fn hdel(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// HLEN key
+/// `HLEN key`
 pub(super) fn hlen(data: &mut Data) -> Outcome {
     let len = data.db.get::<Hash>(data.args[1])?.map_or(0, Hash::len);
     write::integer(data.out, len as i64);
     Ok(())
 }
 
-/// HEXISTS key field
+/// `HEXISTS key field`
 pub(super) fn hexists(data: &mut Data) -> Outcome {
     let hash = data.db.get::<Hash>(data.args[1])?;
     let exists = hash.is_some_and(|hash| hash.contains_key(data.args[2]));
@@ -138,7 +138,7 @@ pub(super) fn hexists(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// HSTRLEN key field
+/// `HSTRLEN key field`
 pub(super) fn hstrlen(data: &mut Data) -> Outcome {
     let hash = data.db.get::<Hash>(data.args[1])?;
     let len = hash
@@ -148,7 +148,7 @@ pub(super) fn hstrlen(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// HINCRBY key field increment
+/// `HINCRBY key field increment`
 pub(super) fn hincrby(data: &mut Data) -> Outcome {
     let (key, field) = (data.args[1], data.args[2]);
     let by = integer(data.args[3])?;
@@ -165,7 +165,7 @@ pub(super) fn hincrby(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// HSCAN key cursor [MATCH pattern] [COUNT count]
+/// `HSCAN key cursor [MATCH pattern] [COUNT count]`
 ///
 /// Answers everything at once with cursor 0, as Redis does for its small hashes.
 pub(super) fn hscan(data: &mut Data) -> Outcome {

@@ -7,7 +7,7 @@ use super::parse::{glob, integer, is};
 use super::table::Data;
 use crate::resp::write;
 
-/// DEL key [key ...], UNLINK key [key ...]
+/// `DEL key [key ...]`, `UNLINK key [key ...]`
 pub(super) fn del(data: &mut Data) -> Outcome {
     let removed = data.args[1..]
         .iter()
@@ -17,7 +17,7 @@ pub(super) fn del(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// EXISTS key [key ...], TOUCH key [key ...]
+/// `EXISTS key [key ...]`, `TOUCH key [key ...]`
 pub(super) fn exists(data: &mut Data) -> Outcome {
     let found = data.args[1..]
         .iter()
@@ -27,7 +27,7 @@ pub(super) fn exists(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// TYPE key
+/// `TYPE key`
 pub(super) fn type_of(data: &mut Data) -> Outcome {
     let name = data
         .db
@@ -37,7 +37,7 @@ pub(super) fn type_of(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// RENAME key newkey
+/// `RENAME key newkey`
 pub(super) fn rename(data: &mut Data) -> Outcome {
     must_exist(data)?;
     if data.args[1] != data.args[2] {
@@ -47,7 +47,7 @@ pub(super) fn rename(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// RENAMENX key newkey
+/// `RENAMENX key newkey`
 pub(super) fn renamenx(data: &mut Data) -> Outcome {
     must_exist(data)?;
     let free = !data.db.contains(data.args[2]);
@@ -66,22 +66,22 @@ fn must_exist(data: &Data) -> Outcome {
     }
 }
 
-/// EXPIRE key seconds [NX | XX | GT | LT]
+/// `EXPIRE key seconds [NX | XX | GT | LT]`
 pub(super) fn expire(data: &mut Data) -> Outcome {
     set_expire(data, 1000, data.now_ms)
 }
 
-/// PEXPIRE key milliseconds [NX | XX | GT | LT]
+/// `PEXPIRE key milliseconds [NX | XX | GT | LT]`
 pub(super) fn pexpire(data: &mut Data) -> Outcome {
     set_expire(data, 1, data.now_ms)
 }
 
-/// EXPIREAT key unix-seconds [NX | XX | GT | LT]
+/// `EXPIREAT key unix-seconds [NX | XX | GT | LT]`
 pub(super) fn expireat(data: &mut Data) -> Outcome {
     set_expire(data, 1000, 0)
 }
 
-/// PEXPIREAT key unix-milliseconds [NX | XX | GT | LT]
+/// `PEXPIREAT key unix-milliseconds [NX | XX | GT | LT]`
 pub(super) fn pexpireat(data: &mut Data) -> Outcome {
     set_expire(data, 1, 0)
 }
@@ -152,7 +152,7 @@ fn set_expire(data: &mut Data, unit_ms: i64, base_ms: i64) -> Outcome {
     Ok(())
 }
 
-/// PERSIST key
+/// `PERSIST key`
 pub(super) fn persist(data: &mut Data) -> Outcome {
     let expires = data.db.expire_ms(data.args[1]).flatten().is_some();
     if expires {
@@ -162,24 +162,24 @@ pub(super) fn persist(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// TTL key
+/// `TTL key`
 pub(super) fn ttl(data: &mut Data) -> Outcome {
     let now_ms = data.now_ms;
     write_expiry(data, |at| rounded_seconds(at.saturating_sub(now_ms).max(0)))
 }
 
-/// PTTL key
+/// `PTTL key`
 pub(super) fn pttl(data: &mut Data) -> Outcome {
     let now_ms = data.now_ms;
     write_expiry(data, |at| at.saturating_sub(now_ms).max(0))
 }
 
-/// EXPIRETIME key
+/// `EXPIRETIME key`
 pub(super) fn expiretime(data: &mut Data) -> Outcome {
     write_expiry(data, rounded_seconds)
 }
 
-/// PEXPIRETIME key
+/// `PEXPIRETIME key`
 pub(super) fn pexpiretime(data: &mut Data) -> Outcome {
     write_expiry(data, |at| at)
 }
@@ -199,7 +199,7 @@ fn write_expiry(data: &mut Data, show: impl Fn(i64) -> i64) -> Outcome {
     Ok(())
 }
 
-/// KEYS pattern
+/// `KEYS pattern`
 pub(super) fn keys(data: &mut Data) -> Outcome {
     let pattern = data.args[1];
     let found: Vec<_> = data
@@ -257,7 +257,7 @@ impl<'a> ScanOptions<'a> {
     }
 }
 
-/// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]
+/// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`
 pub(super) fn scan(data: &mut Data) -> Outcome {
     let cursor = cursor(data.args[1])?;
     let options = ScanOptions::parse(&data.args[2..])?;
@@ -277,7 +277,7 @@ pub(super) fn scan(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// RANDOMKEY
+/// `RANDOMKEY`
 pub(super) fn randomkey(data: &mut Data) -> Outcome {
     match data.db.some_key(data.now_ms) {
         Some(key) => write::bulk(data.out, key),
@@ -286,13 +286,13 @@ pub(super) fn randomkey(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// DBSIZE
+/// `DBSIZE`
 pub(super) fn dbsize(data: &mut Data) -> Outcome {
     write::integer(data.out, data.db.len() as i64);
     Ok(())
 }
 
-/// FLUSHDB [ASYNC | SYNC]
+/// `FLUSHDB [ASYNC | SYNC]`
 pub(super) fn flushdb(data: &mut Data) -> Outcome {
     check_flush(&data.args[1..])?;
     data.db.clear();

@@ -28,7 +28,7 @@ pub(super) fn publish(call: &mut Call) -> Outcome {
     Ok(())
 }
 
-/// FLUSHALL [ASYNC | SYNC]
+/// `FLUSHALL [ASYNC | SYNC]`
 pub(super) fn flushall(call: &mut Call) -> Outcome {
     super::keys::check_flush(&call.args[1..])?;
     for db in &mut call.store.dbs {
@@ -38,7 +38,7 @@ pub(super) fn flushall(call: &mut Call) -> Outcome {
     Ok(())
 }
 
-/// TIME
+/// `TIME`
 pub(super) fn time(call: &mut Call) -> Outcome {
     write::array(call.out, 2);
     write::bulk_integer(call.out, call.now_ms.div_euclid(1000));
@@ -46,7 +46,7 @@ pub(super) fn time(call: &mut Call) -> Outcome {
     Ok(())
 }
 
-/// INFO [section ...]
+/// `INFO [section ...]`
 pub(super) fn info(call: &mut Call) -> Outcome {
     let sections = &call.args[1..];
     let wanted = |name: &str| {
@@ -115,7 +115,7 @@ pub(super) fn info(call: &mut Call) -> Outcome {
     Ok(())
 }
 
-/// CONFIG GET pattern [pattern ...]
+/// `CONFIG GET pattern [pattern ...]`
 pub(super) fn config_get(call: &mut Call) -> Outcome {
     let patterns: Vec<Vec<u8>> = call.args[2..]
         .iter()
@@ -164,13 +164,13 @@ pub(super) fn command(call: &mut Call) -> Outcome {
     Ok(())
 }
 
-/// COMMAND COUNT
+/// `COMMAND COUNT`
 pub(super) fn command_count(call: &mut Call) -> Outcome {
     write::integer(call.out, table::commands().count() as i64);
     Ok(())
 }
 
-/// COMMAND LIST
+/// `COMMAND LIST`
 pub(super) fn command_list(call: &mut Call) -> Outcome {
     if call.args.len() > 2 {
         return Err(SYNTAX); // FILTERBY looks at facts the rows do not have
@@ -188,7 +188,7 @@ pub(super) fn command_docs(call: &mut Call) -> Outcome {
     Ok(())
 }
 
-/// COMMAND INFO [name ...]
+/// `COMMAND INFO [name ...]`
 pub(super) fn command_info(call: &mut Call) -> Outcome {
     if call.args.len() == 2 {
         return command(call);

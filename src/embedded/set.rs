@@ -7,7 +7,7 @@ use super::table::Data;
 use super::value::Set;
 use crate::resp::write;
 
-/// SADD key member [member ...]
+/// `SADD key member [member ...]`
 pub(super) fn sadd(data: &mut Data) -> Outcome {
     let set = data.db.get_or_new::<Set>(data.args[1])?;
     let mut added = 0;
@@ -21,7 +21,7 @@ pub(super) fn sadd(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// SREM key member [member ...]
+/// `SREM key member [member ...]`
 pub(super) fn srem(data: &mut Data) -> Outcome {
     let mut removed = 0;
     if let Some(set) = data.db.get_mut::<Set>(data.args[1])? {
@@ -36,7 +36,7 @@ pub(super) fn srem(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// SMEMBERS key
+/// `SMEMBERS key`
 pub(super) fn smembers(data: &mut Data) -> Outcome {
     let set = data.db.get::<Set>(data.args[1])?;
     write::set(data.out, data.protocol, set.map_or(0, Set::len));
@@ -46,14 +46,14 @@ pub(super) fn smembers(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// SCARD key
+/// `SCARD key`
 pub(super) fn scard(data: &mut Data) -> Outcome {
     let len = data.db.get::<Set>(data.args[1])?.map_or(0, Set::len);
     write::integer(data.out, len as i64);
     Ok(())
 }
 
-/// SISMEMBER key member
+/// `SISMEMBER key member`
 pub(super) fn sismember(data: &mut Data) -> Outcome {
     let set = data.db.get::<Set>(data.args[1])?;
     write::integer(
@@ -63,7 +63,7 @@ pub(super) fn sismember(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// SMISMEMBER key member [member ...]
+/// `SMISMEMBER key member [member ...]`
 pub(super) fn smismember(data: &mut Data) -> Outcome {
     let set = data.db.get::<Set>(data.args[1])?;
     write::array(data.out, data.args.len() - 2);

@@ -8,7 +8,7 @@ use super::table::Data;
 use super::value::Text;
 use crate::resp::write;
 
-/// GET key
+/// `GET key`
 pub(super) fn get(data: &mut Data) -> Outcome {
     match data.db.get::<Text>(data.args[1])? {
         Some(text) => write::bulk(data.out, text),
@@ -87,7 +87,7 @@ enum Condition {
     Present,
 }
 
-/// SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]
+/// `SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`
 pub(super) fn set(data: &mut Data) -> Outcome {
     let (key, value) = (data.args[1], data.args[2]);
     let (mut condition, mut get, mut expiry) = (Condition::None, false, Expiry::Unsaid);
@@ -130,12 +130,12 @@ pub(super) fn set(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// SETEX key seconds value
+/// `SETEX key seconds value`
 pub(super) fn setex(data: &mut Data) -> Outcome {
     set_for(data, Unit::Seconds)
 }
 
-/// PSETEX key milliseconds value
+/// `PSETEX key milliseconds value`
 pub(super) fn psetex(data: &mut Data) -> Outcome {
     set_for(data, Unit::Milliseconds)
 }
@@ -147,7 +147,7 @@ fn set_for(data: &mut Data, unit: Unit) -> Outcome {
     Ok(())
 }
 
-/// SETNX key value
+/// `SETNX key value`
 pub(super) fn setnx(data: &mut Data) -> Outcome {
     let absent = !data.db.contains(data.args[1]);
     if absent {
@@ -157,21 +157,21 @@ pub(super) fn setnx(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// GETSET key value
+/// `GETSET key value`
 pub(super) fn getset(data: &mut Data) -> Outcome {
     get(data)?;
     data.db.put(data.args[1], data.args[2].to_vec(), None);
     Ok(())
 }
 
-/// GETDEL key
+/// `GETDEL key`
 pub(super) fn getdel(data: &mut Data) -> Outcome {
     get(data)?;
     data.db.remove(data.args[1]);
     Ok(())
 }
 
-/// GETEX key [EX s | PX ms | EXAT s | PXAT ms | PERSIST]
+/// `GETEX key [EX s | PX ms | EXAT s | PXAT ms | PERSIST]`
 pub(super) fn getex(data: &mut Data) -> Outcome {
     let key = data.args[1];
     let mut expiry = Expiry::Unsaid;
@@ -205,7 +205,7 @@ pub(super) fn getex(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// MGET key [key ...]
+/// `MGET key [key ...]`
 pub(super) fn mget(data: &mut Data) -> Outcome {
     write::array(data.out, data.args.len() - 1);
     for key in &data.args[1..] {
@@ -218,7 +218,7 @@ pub(super) fn mget(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// MSET key value [key value ...]
+/// `MSET key value [key value ...]`
 pub(super) fn mset(data: &mut Data) -> Outcome {
     if data.args.len().is_multiple_of(2) {
         return Err(arity(data.command));
@@ -230,7 +230,7 @@ pub(super) fn mset(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// APPEND key value
+/// `APPEND key value`
 pub(super) fn append(data: &mut Data) -> Outcome {
     let text = data.db.get_or_new::<Text>(data.args[1])?;
     text.extend_from_slice(data.args[2]);
@@ -240,30 +240,30 @@ pub(super) fn append(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// STRLEN key
+/// `STRLEN key`
 pub(super) fn strlen(data: &mut Data) -> Outcome {
     let len = data.db.get::<Text>(data.args[1])?.map_or(0, Vec::len);
     write::integer(data.out, len as i64);
     Ok(())
 }
 
-/// INCR key
+/// `INCR key`
 pub(super) fn incr(data: &mut Data) -> Outcome {
     add(data, 1)
 }
 
-/// DECR key
+/// `DECR key`
 pub(super) fn decr(data: &mut Data) -> Outcome {
     add(data, -1)
 }
 
-/// INCRBY key increment
+/// `INCRBY key increment`
 pub(super) fn incrby(data: &mut Data) -> Outcome {
     let by = integer(data.args[2])?;
     add(data, by)
 }
 
-/// DECRBY key decrement
+/// `DECRBY key decrement`
 pub(super) fn decrby(data: &mut Data) -> Outcome {
     let by = integer(data.args[2])?;
     let negated = by

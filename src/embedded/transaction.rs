@@ -48,7 +48,7 @@ pub(super) struct Watched {
     version: u64,
 }
 
-/// MULTI
+/// `MULTI`
 pub(super) fn multi(call: &mut Call) -> Outcome {
     if call.client.queue.is_some() {
         return Err(fixed("ERR MULTI calls can not be nested"));
@@ -58,7 +58,7 @@ pub(super) fn multi(call: &mut Call) -> Outcome {
     Ok(())
 }
 
-/// EXEC
+/// `EXEC`
 pub(super) fn exec(call: &mut Call) -> Outcome {
     let queue = call
         .client
@@ -88,7 +88,7 @@ pub(super) fn exec(call: &mut Call) -> Outcome {
     Ok(())
 }
 
-/// DISCARD
+/// `DISCARD`
 pub(super) fn discard(call: &mut Call) -> Outcome {
     if call.client.queue.is_none() {
         return Err(fixed("ERR DISCARD without MULTI"));
@@ -104,7 +104,7 @@ pub(super) fn forget(client: &mut Client) {
     client.watched.clear();
 }
 
-/// WATCH key [key ...]
+/// `WATCH key [key ...]`
 pub(super) fn watch(call: &mut Call) -> Outcome {
     if call.client.queue.is_some() {
         return Err(fixed("ERR WATCH inside MULTI is not allowed"));
@@ -130,7 +130,7 @@ pub(super) fn watch(call: &mut Call) -> Outcome {
     Ok(())
 }
 
-/// UNWATCH
+/// `UNWATCH`
 pub(super) fn unwatch(call: &mut Call) -> Outcome {
     call.client.watched.clear();
     write::simple(call.out, "OK");

@@ -75,12 +75,12 @@ impl AddOptions {
     }
 }
 
-/// ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...]
+/// `ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...]`
 pub(super) fn zadd(data: &mut Data) -> Outcome {
     add(data, AddOptions::default())
 }
 
-/// ZINCRBY key increment member
+/// `ZINCRBY key increment member`
 pub(super) fn zincrby(data: &mut Data) -> Outcome {
     add(
         data,
@@ -158,7 +158,7 @@ fn write_score_or_null(out: &mut Vec<u8>, protocol: Protocol, score: Option<f64>
     }
 }
 
-/// ZREM key member [member ...]
+/// `ZREM key member [member ...]`
 pub(super) fn zrem(data: &mut Data) -> Outcome {
     let members: Vec<Vec<u8>> = data.args[2..]
         .iter()
@@ -167,7 +167,7 @@ pub(super) fn zrem(data: &mut Data) -> Outcome {
     remove(data, |_| members)
 }
 
-/// ZREMRANGEBYSCORE key min max
+/// `ZREMRANGEBYSCORE key min max`
 pub(super) fn zremrangebyscore(data: &mut Data) -> Outcome {
     let range = ScoreRange::parse(data.args[2], data.args[3])?;
     remove(data, |set| {
@@ -177,7 +177,7 @@ pub(super) fn zremrangebyscore(data: &mut Data) -> Outcome {
     })
 }
 
-/// ZREMRANGEBYRANK key start stop
+/// `ZREMRANGEBYRANK key start stop`
 pub(super) fn zremrangebyrank(data: &mut Data) -> Outcome {
     let (start, stop) = (integer(data.args[2])?, integer(data.args[3])?);
     remove(data, |set| {
@@ -205,7 +205,7 @@ fn remove(data: &mut Data, select: impl FnOnce(&SortedSet) -> Vec<Vec<u8>>) -> O
     Ok(())
 }
 
-/// ZSCORE key member
+/// `ZSCORE key member`
 pub(super) fn zscore(data: &mut Data) -> Outcome {
     let set = data.db.get::<SortedSet>(data.args[1])?;
     let score = set.and_then(|set| set.score(data.args[2]));
@@ -213,7 +213,7 @@ pub(super) fn zscore(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// ZMSCORE key member [member ...]
+/// `ZMSCORE key member [member ...]`
 pub(super) fn zmscore(data: &mut Data) -> Outcome {
     let set = data.db.get::<SortedSet>(data.args[1])?;
     write::array(data.out, data.args.len() - 2);
@@ -224,7 +224,7 @@ pub(super) fn zmscore(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// ZCARD key
+/// `ZCARD key`
 pub(super) fn zcard(data: &mut Data) -> Outcome {
     let len = data
         .db
@@ -234,7 +234,7 @@ pub(super) fn zcard(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// ZCOUNT key min max
+/// `ZCOUNT key min max`
 pub(super) fn zcount(data: &mut Data) -> Outcome {
     let range = ScoreRange::parse(data.args[2], data.args[3])?;
     let set = data.db.get::<SortedSet>(data.args[1])?;
@@ -245,12 +245,12 @@ pub(super) fn zcount(data: &mut Data) -> Outcome {
     Ok(())
 }
 
-/// ZRANK key member
+/// `ZRANK key member`
 pub(super) fn zrank(data: &mut Data) -> Outcome {
     rank(data, |rank, _| rank)
 }
 
-/// ZREVRANK key member
+/// `ZREVRANK key member`
 pub(super) fn zrevrank(data: &mut Data) -> Outcome {
     rank(data, |rank, len| len - 1 - rank)
 }
@@ -264,12 +264,12 @@ fn rank(data: &mut Data, count: fn(usize, usize) -> usize) -> Outcome {
     Ok(())
 }
 
-/// ZPOPMIN key [count]
+/// `ZPOPMIN key [count]`
 pub(super) fn zpopmin(data: &mut Data) -> Outcome {
     pop(data, false)
 }
 
-/// ZPOPMAX key [count]
+/// `ZPOPMAX key [count]`
 pub(super) fn zpopmax(data: &mut Data) -> Outcome {
     pop(data, true)
 }

@@ -16,22 +16,22 @@ enum By {
     Score,
 }
 
-/// ZRANGE key start stop [BYSCORE] [REV] [LIMIT offset count] [WITHSCORES]
+/// `ZRANGE key start stop [BYSCORE] [REV] [LIMIT offset count] [WITHSCORES]`
 pub(super) fn zrange(data: &mut Data) -> Outcome {
     range(data, None, None)
 }
 
-/// ZREVRANGE key start stop [WITHSCORES]
+/// `ZREVRANGE key start stop [WITHSCORES]`
 pub(super) fn zrevrange(data: &mut Data) -> Outcome {
     range(data, Some(By::Rank), Some(true))
 }
 
-/// ZRANGEBYSCORE key min max [WITHSCORES] [LIMIT offset count]
+/// `ZRANGEBYSCORE key min max [WITHSCORES] [LIMIT offset count]`
 pub(super) fn zrangebyscore(data: &mut Data) -> Outcome {
     range(data, Some(By::Score), Some(false))
 }
 
-/// ZREVRANGEBYSCORE key max min [WITHSCORES] [LIMIT offset count]
+/// `ZREVRANGEBYSCORE key max min [WITHSCORES] [LIMIT offset count]`
 pub(super) fn zrevrangebyscore(data: &mut Data) -> Outcome {
     range(data, Some(By::Score), Some(true))
 }
