@@ -47,8 +47,9 @@ fn create() {
         < :<int:90000..100000>
         @ ZRANGE sessile:u:{alice} 0 -1
         < ["$t.handle"]
+        # As long as its longest member, and an hour more: clocks differ.
         @ PTTL sessile:u:{alice}
-        < :<int:90000..200000>
+        < :<int:90000..3800000>
 
         # Life shorter than idle: the smaller one counts.
         > SESS.CREATE IDLE 100 LIFE 50
@@ -239,9 +240,10 @@ fn set_takes_any_bytes() {
         let value: Vec<u8> = (0..=255)
             .chain([b'\r', b'\n', b'$', b'1', b'\r', b'\n'])
             .collect();
-        let set: [&[u8]; 4] = [b"SESS.SET", &token, &value, &value];
+        let name = &value[..250];
+        let set: [&[u8]; 4] = [b"SESS.SET", &token, name, &value];
         assert_eq!(client.cmd(&set), Value::Int(2));
-        let get: [&[u8]; 3] = [b"SESS.GET", &token, &value];
+        let get: [&[u8]; 3] = [b"SESS.GET", &token, name];
         assert_eq!(client.cmd(&get), Value::Array(vec![Value::Bulk(value)]));
     }
 }

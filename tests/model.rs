@@ -343,6 +343,8 @@ struct Shared {
     state: RwLock<State>,
     /// Counts what was begun that makes the current token void: an end, or a rotation.
     begun: AtomicU64,
+    /// How many of these are over, and told in `state`.
+    over: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -378,6 +380,7 @@ fn foes_of_a_session_leave_no_ghosts() {
             Shared {
                 state: RwLock::new(state),
                 begun: AtomicU64::new(0),
+                over: AtomicU64::new(0),
             }
         })
         .collect();
@@ -424,7 +427,7 @@ fn use_sessions(
         round += 1;
         let n = random.below(sessions.len());
         // What is known before a command begins must hold for its reply.
-        let begun = sessions[n].begun.load(Ordering::SeqCst);
+        let over = sessions[n].over.load(Ordering::SeqCst);
         let state = sessions[n].state.read().unwrap().clone();
         let (token, void) = match state.old.is_empty() || random.below(4) > 0 {
             true => (&state.token, state.ended),
@@ -441,9 +444,10 @@ fn use_sessions(
         if void {
             assert!(got.is_null(), "session {n} came back: {got}");
         } else if got.is_null() {
-            let now = sessions[n].begun.load(Ordering::SeqCst);
-            assert_ne!(
-                now, begun,
+            // Something was under way when we looked, or has begun since.
+            let begun = sessions[n].begun.load(Ordering::SeqCst);
+            assert!(
+                begun > over,
                 "session {n} is null, and nobody ended or rotated it"
             );
         } else if let Value::Array(values) = got {
@@ -502,6 +506,8 @@ fn fight_sessions(
             }
             None => state.ended = true,
         }
+        drop(state);
+        sessions[n].over.fetch_add(1, Ordering::SeqCst);
     }
 }
 

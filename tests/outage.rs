@@ -382,8 +382,9 @@ fn a_late_reply_is_thrown_away() {
     neighbour.send(&["SESS.GET", &other, "b"]);
     relay.release();
     assert_eq!(neighbour.reply().items()[0].text(), "2");
-    // Its outcome was unknown; it was sent, so here it did happen.
-    assert_eq!(slow.cmd(&["SESS.GET", &token, "a"]).items()[0].text(), "5");
+    // It failed before or after it was sent; nothing in between.
+    let value = slow.cmd(&["SESS.GET", &token, "a"]).items()[0].text();
+    assert!(["1", "5"].contains(&value.as_str()), "{value}");
 }
 
 /// A lane that ends in the middle of a reply: reads are asked again, writes say what is not known.
