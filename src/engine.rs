@@ -74,15 +74,22 @@ fn new_token() -> Result<NewToken, Error> {
     NewToken::generate().map_err(|error| Error::internal(&format!("no randomness: {error}")))
 }
 
-/// Starts a request whose command is `plain` unless it is one of ours.
-pub fn start(worker: &Rc<Worker>, asker: &Asker<'_>, request: &Request<'_>) -> Started {
-    if command::is_ours(request.arg(0)) {
-        return match command::find(request.arg(0)) {
-            Some(row) => start_session(worker, asker, row, request),
-            None => answer_error(worker, asker, &command::unknown(request)),
-        };
+/// Starts one of our own commands.
+pub fn start_ours(worker: &Rc<Worker>, asker: &Asker<'_>, request: &Request<'_>) -> Started {
+    match command::find(request.arg(0)) {
+        Some(row) => start_session(worker, asker, row, request),
+        None => answer_error(worker, asker, &command::unknown(request)),
     }
-    match command::plain(request) {
+}
+
+/// Starts a plain command, of which the facts are known.
+pub fn start_plain(
+    worker: &Rc<Worker>,
+    asker: &Asker<'_>,
+    plain: Plain,
+    request: &Request<'_>,
+) -> Started {
+    match plain {
         Plain::Introspection(kind) => introspect(worker, asker, kind, request),
         Plain::OwnConnection => answer_error(worker, asker, &needs_own_connection(request)),
         plain => {

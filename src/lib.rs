@@ -1,5 +1,6 @@
 //! Sessile: a session sidecar for Redis.
 
+pub mod buffers;
 pub mod command;
 pub mod config;
 pub mod embedded;

@@ -19,8 +19,10 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::task::Waker;
 
+use crate::buffers::Buffers;
 use crate::session::Handle;
 
 /// Capacity that an idle client's buffers may keep.
@@ -90,11 +92,13 @@ struct State {
 pub struct Outbox {
     state: RefCell<State>,
     bytes_max: usize,
+    buffers: Rc<Buffers>,
 }
 
 impl Outbox {
-    /// An outbox in which at most `bytes_max` bytes may wait (`limits.client_output_bytes_max`).
-    pub fn new(bytes_max: usize) -> Outbox {
+    /// An outbox in which at most `bytes_max` bytes may wait (`limits.client_output_bytes_max`), in
+    /// buffers that it takes from `buffers` while it needs any.
+    pub fn new(bytes_max: usize, buffers: Rc<Buffers>) -> Outbox {
         Outbox {
             state: RefCell::new(State {
                 ready: Vec::new(),
@@ -108,6 +112,7 @@ impl Outbox {
                 closed: false,
             }),
             bytes_max,
+            buffers,
         }
     }
 
@@ -166,7 +171,7 @@ impl Outbox {
         let place = {
             let mut state = self.state.borrow_mut();
             if state.slots.is_empty() {
-                state.ready.extend_from_slice(reply);
+                state.add(&self.buffers, reply);
                 return;
             }
             state.slots.push_back(Slot {
@@ -195,9 +200,9 @@ impl Outbox {
             return false;
         }
         if place == state.first {
-            state.ready.extend_from_slice(piece);
+            state.add(&self.buffers, piece);
             if last {
-                state.advance();
+                state.advance(&self.buffers);
             }
         } else {
             let index = place.wrapping_sub(state.first) as usize;
@@ -221,7 +226,8 @@ impl Outbox {
         state.wake();
     }
 
-    /// Moves the bytes that may go to the client to the end of `out`. An error once broken.
+    /// Moves the bytes that may go to the client to the end of `out`, whose buffer goes back to
+    /// [`Buffers`] when it is written. An error once broken.
     pub fn take(&self, out: &mut Vec<u8>) -> Result<(), Broken> {
         let mut state = self.state.borrow_mut();
         if let Some(why) = state.broken {
@@ -269,15 +275,19 @@ impl Outbox {
         if state.slots.is_empty() && state.slots.capacity() * size_of::<Slot>() > IDLE_BYTES_MAX {
             state.slots = VecDeque::new();
         }
-        if state.ready.is_empty() && state.ready.capacity() > IDLE_BYTES_MAX {
-            state.ready = Vec::new();
-        }
     }
 }
 
 impl State {
+    fn add(&mut self, buffers: &Buffers, bytes: &[u8]) {
+        if self.ready.capacity() == 0 {
+            self.ready = buffers.take();
+        }
+        self.ready.extend_from_slice(bytes);
+    }
+
     /// The first place is done: so may be those behind it.
-    fn advance(&mut self) {
+    fn advance(&mut self, buffers: &Buffers) {
         loop {
             let Some(slot) = self.slots.pop_front() else {
                 return;
@@ -293,7 +303,7 @@ impl State {
                     let bytes = std::mem::take(&mut next.bytes);
                     let done = next.done;
                     self.kept_bytes -= bytes.len();
-                    self.ready.extend_from_slice(&bytes);
+                    self.add(buffers, &bytes);
                     if !done {
                         return;
                     }
@@ -337,7 +347,7 @@ mod tests {
 
     #[test]
     fn replies_leave_in_the_order_of_their_requests() {
-        let outbox = Outbox::new(1000);
+        let outbox = Outbox::new(1000, Rc::default());
         let [a, b, c] = [(); 3].map(|()| outbox.begin(PLAIN, Claim::Free));
         outbox.finish(c, b"c");
         outbox.answer(b"d");
@@ -355,7 +365,7 @@ mod tests {
 
     #[test]
     fn one_road_at_a_time_and_claims_hold() {
-        let outbox = Outbox::new(1000);
+        let outbox = Outbox::new(1000, Rc::default());
         let (one, two) = (Claim::Session(handle(b'1')), Claim::Session(handle(b'2')));
         let place = outbox.begin(Road::Session, one);
         assert!(!outbox.may_start(PLAIN, Claim::Free), "another lane");
@@ -378,7 +388,7 @@ mod tests {
 
     #[test]
     fn an_unread_client_is_broken_off() {
-        let outbox = Outbox::new(10);
+        let outbox = Outbox::new(10, Rc::default());
         let place = outbox.begin(PLAIN, Claim::Free);
         assert!(outbox.push(place, b"12345678901"));
         assert!(!outbox.push(place, b"more"));

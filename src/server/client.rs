@@ -9,11 +9,13 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::connection::{self, Connection};
@@ -74,7 +76,10 @@ impl Client {
             Stream::Unix(stream, _) => Socket::Unix(UnixStream::from_std(stream)?),
         };
         let config = &room.common.config;
-        let outbox = Rc::new(Outbox::new(config.limits.client_output_bytes_max));
+        let outbox = Rc::new(Outbox::new(
+            config.limits.client_output_bytes_max,
+            room.buffers.clone(),
+        ));
         room.enter(entry.id, &outbox);
         Ok(Client {
             limits: RequestLimits {
@@ -256,13 +261,19 @@ impl Client {
             now,
         };
         let worker = &self.room.worker;
-        match (command::is_ours(name), command::plain(&request)) {
-            (false, Plain::Connection(command)) => {
+        if command::is_ours(name) {
+            return match self.connection.is_let_in() {
+                true => engine::start_ours(worker, &asker, &request),
+                false => self.refuse(),
+            };
+        }
+        match command::plain(&request) {
+            Plain::Connection(command) => {
                 let common = &self.room.common;
-                match self
+                let answer = self
                     .connection
-                    .answer(command, &request, common, worker, &asker)
-                {
+                    .answer(command, &request, common, worker, &asker);
+                match answer {
                     connection::Answer::Started(started) => started,
                     connection::Answer::Quit => {
                         self.ending = true;
@@ -270,12 +281,16 @@ impl Client {
                     }
                 }
             }
-            _ if !self.connection.is_let_in() => {
-                self.outbox.answer(b"-NOAUTH Authentication required.\r\n");
-                Started::Yes
+            plain if self.connection.is_let_in() => {
+                engine::start_plain(worker, &asker, plain, &request)
             }
-            _ => engine::start(worker, &asker, &request),
+            _ => self.refuse(),
         }
+    }
+
+    fn refuse(&self) -> Started {
+        self.outbox.answer(b"-NOAUTH Authentication required.\r\n");
+        Started::Yes
     }
 
     fn break_framing(&mut self, what: &str) {
@@ -302,7 +317,7 @@ impl Client {
             }
         }
         if self.written == self.output.len() {
-            self.output.clear();
+            self.room.buffers.give(std::mem::take(&mut self.output));
             self.written = 0;
         } else if self.written > UNREAD_BYTES_MAX {
             self.output.drain(..self.written);
@@ -326,40 +341,23 @@ impl Client {
                 self.input = Vec::new();
             }
         }
-        if self.output.capacity() > IDLE_BYTES_MAX {
-            self.output = Vec::new();
-        }
         self.outbox.release();
     }
 }
 
 impl Socket {
+    // `AsyncRead` rather than `try_read`: it knows that a short read has emptied the socket, which
+    // saves a system call for each request of a client that does not pipeline.
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        loop {
-            let ready = match self {
-                Socket::Tcp(stream) => stream.poll_read_ready(cx),
-                Socket::Unix(stream) => stream.poll_read_ready(cx),
-            };
-            match ready {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(())) => {}
-            }
-            let read = match self {
-                Socket::Tcp(stream) => stream.try_read(buf),
-                Socket::Unix(stream) => stream.try_read(buf),
-            };
-            match read {
-                // The readiness was old; asking again registers for the next.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
-            }
-        }
+        let mut buf = ReadBuf::new(buf);
+        let read = match self {
+            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+        };
+        read.map_ok(|()| buf.filled().len())
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        use std::pin::Pin;
-        use tokio::io::AsyncWrite;
         match self {
             Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Socket::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),

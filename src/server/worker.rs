@@ -13,6 +13,7 @@ use tokio::task::LocalSet;
 
 use super::listen::Stream;
 use super::{Common, Inbox, client, next_client_id};
+use crate::buffers::Buffers;
 use crate::engine::Worker;
 use crate::outbox::Outbox;
 use crate::session::Keys;
@@ -60,6 +61,8 @@ pub struct Room {
     pub worker: Rc<Worker>,
     /// What all workers share.
     pub common: Arc<Common>,
+    /// Output buffers, lent to clients that have something to write.
+    pub buffers: Rc<Buffers>,
     /// The one read buffer.
     pub scratch: RefCell<Box<[u8]>>,
     /// Whether clients should finish and go.
@@ -137,6 +140,7 @@ async fn run(
             metrics: common.metrics.clone(),
         }),
         common,
+        buffers: Rc::default(),
         scratch: RefCell::new(vec![0; READ_BYTES].into()),
         draining: Cell::new(false),
         clients,
