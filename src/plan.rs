@@ -9,6 +9,9 @@ use crate::error::Error;
 use crate::resp::{Items, Protocol, Reply, write};
 use crate::session::{Keys, NewToken};
 
+/// Room for the commands of a usual batch, so that filling it allocates once.
+const BATCH_BYTES: usize = 384;
+
 /// Commands for one slot of the upstream, already in RESP, sent without anything in between.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -22,7 +25,7 @@ impl Batch {
     /// Commands that only read: after a lost connection they may be asked again.
     pub fn read() -> Batch {
         Batch {
-            bytes: Vec::new(),
+            bytes: Vec::with_capacity(BATCH_BYTES),
             commands: 0,
             atomic: false,
             writes: false,
@@ -104,6 +107,8 @@ impl Shape {
 pub struct Replies<'a> {
     shapes: std::slice::Iter<'a, Shape>,
     items: Items<'a>,
+    /// How many of `items` belong to the batch that was given out last.
+    given: usize,
 }
 
 impl<'a> Replies<'a> {
@@ -113,6 +118,7 @@ impl<'a> Replies<'a> {
         Replies {
             shapes: shapes.iter(),
             items: Items::new(count, bytes),
+            given: 0,
         }
     }
 
@@ -121,17 +127,15 @@ impl<'a> Replies<'a> {
     /// # Errors
     /// The first error among them: a transaction that was refused, or a command that failed.
     pub fn batch(&mut self) -> Result<Items<'a>, Error> {
+        for _ in 0..std::mem::take(&mut self.given) {
+            self.items.next_raw();
+        }
         let Some(shape) = self.shapes.next() else {
             return Ok(Items::new(0, b""));
         };
         if !shape.atomic {
-            let results = Items::new(shape.commands, self.items.bytes());
-            for _ in 0..shape.commands {
-                if let Some(Reply::Error(text)) = self.items.next() {
-                    return Err(Error::upstream(text));
-                }
-            }
-            return Ok(results);
+            self.given = shape.commands;
+            return without_errors(Items::new(shape.commands, self.items.bytes()));
         }
         // +OK of MULTI and a +QUEUED each; one that is an error tells more than EXEC's EXECABORT.
         let mut refused = None;
@@ -142,17 +146,28 @@ impl<'a> Replies<'a> {
         }
         match (refused, self.items.next()) {
             (Some(text), _) | (None, Some(Reply::Error(text))) => Err(Error::upstream(text)),
-            (None, Some(Reply::Array(results))) => {
-                for result in results {
-                    if let Reply::Error(text) = result {
-                        return Err(Error::upstream(text));
-                    }
-                }
-                Ok(results)
-            }
+            (None, Some(Reply::Array(results))) => without_errors(results),
             (None, _) => Err(Error::upstream(b"ERR unexpected reply to EXEC")),
         }
     }
+}
+
+/// The results, if none of them is an error. Only their first bytes are looked at, so the last one,
+/// often a large array, is not walked for it.
+fn without_errors(results: Items<'_>) -> Result<Items<'_>, Error> {
+    let mut rest = results;
+    while !rest.is_empty() {
+        if rest.bytes().first() == Some(&b'-')
+            && let Some(Reply::Error(text)) = rest.next()
+        {
+            return Err(Error::upstream(text));
+        }
+        if rest.len() == 1 {
+            break;
+        }
+        rest.next_raw();
+    }
+    Ok(results)
 }
 
 /// What a command does with the replies it asked for.

@@ -1,12 +1,12 @@
 //! SESS.GET and SESS.PEEK: the fields of a session. Opening the session read them already, so there
 //! is nothing more to ask; their bytes go into the reply as Redis sent them.
 
+use super::open::Fields;
 use super::upkeep;
 use super::{Access, Call, Form, Kind, Missing, Need, Opened, Row};
 use crate::error::Error;
 use crate::plan::{Done, Env, Step};
-use crate::resp::{Reply, write};
-use crate::session::keys::field;
+use crate::resp::write;
 
 pub static GET: Row = Row {
     name: "SESS.GET",
@@ -38,46 +38,47 @@ pub static PEEK: Row = Row {
     },
 };
 
-fn get(call: &Call, opened: &Opened<'_>, env: &Env<'_>) -> Result<Step, Error> {
+fn get(_call: &Call, opened: &Opened<'_>, env: &Env<'_>) -> Result<Step, Error> {
     let after = if upkeep::wants_touch(env, opened) {
         upkeep::touch(env, opened)
     } else {
         Vec::new()
     };
     Ok(Step::Done(Done {
-        reply: fields(call, opened, env),
+        reply: fields(opened, env),
         after,
     }))
 }
 
-fn peek(call: &Call, opened: &Opened<'_>, env: &Env<'_>) -> Result<Step, Error> {
+fn peek(_call: &Call, opened: &Opened<'_>, env: &Env<'_>) -> Result<Step, Error> {
     Ok(Step::Done(Done {
-        reply: fields(call, opened, env),
+        reply: fields(opened, env),
         after: Vec::new(),
     }))
 }
 
 /// The reply: a map of all fields but the reserved ones, or the named values.
-fn fields(call: &Call, opened: &Opened<'_>, env: &Env<'_>) -> Vec<u8> {
-    let mut items = opened.fields;
-    let mut out = Vec::with_capacity(items.bytes().len() + 16);
-    if call.args.len() > 1 {
-        write::array(&mut out, items.len());
-        while let Some(raw) = items.next_raw() {
-            if raw == b"$-1\r\n" {
-                write::null(&mut out, env.protocol);
-            } else {
-                out.extend_from_slice(raw);
-            }
+fn fields(opened: &Opened<'_>, env: &Env<'_>) -> Vec<u8> {
+    match &opened.fields {
+        Fields::All { pieces, count } => {
+            let len: usize = pieces.iter().map(|piece| piece.len()).sum();
+            let mut out = Vec::with_capacity(len + 16);
+            write::map(&mut out, env.protocol, *count);
+            pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+            out
         }
-    } else {
-        write::map(&mut out, env.protocol, opened.field_count);
-        while let (Some(name), Some(value)) = (items.next_raw(), items.next_raw()) {
-            if !Reply::view(name).bulk().is_none_or(field::is_reserved) {
-                out.extend_from_slice(name);
-                out.extend_from_slice(value);
+        Fields::Named { values, .. } => {
+            let mut values = *values;
+            let mut out = Vec::with_capacity(values.bytes().len() + 16);
+            write::array(&mut out, values.len());
+            while let Some(raw) = values.next_raw() {
+                if raw == b"$-1\r\n" {
+                    write::null(&mut out, env.protocol);
+                } else {
+                    out.extend_from_slice(raw);
+                }
             }
+            out
         }
     }
-    out
 }

@@ -1,9 +1,10 @@
 //! SESS.INFO: what is known of a session, without its token.
 
+use super::open::Fields;
 use super::{Access, Call, Form, Kind, Missing, Need, Opened, Row};
 use crate::error::Error;
 use crate::plan::{Env, Step};
-use crate::resp::write;
+use crate::resp::{Items, Reply, write};
 use crate::session::{Handle, Record};
 
 pub static ROW: Row = Row {
@@ -22,19 +23,21 @@ pub static ROW: Row = Row {
 };
 
 fn plan(_call: &Call, opened: &Opened<'_>, env: &Env<'_>) -> Result<Step, Error> {
-    let mut items = opened.fields;
     let mut bytes = 0;
-    while let (Some(name), Some(value)) = (items.next(), items.next()) {
-        let (name, value) = (name.bulk().unwrap_or(b"@"), value.bulk().unwrap_or(b""));
-        if !crate::session::keys::field::is_reserved(name) {
-            bytes += name.len() + value.len();
+    if let Fields::All { pieces, count } = &opened.fields {
+        let mut left = 2 * count;
+        for piece in pieces {
+            let items = Items::new(left, piece).take_while(|item| *item != Reply::Null);
+            let lens = items.filter_map(Reply::bulk).map(<[u8]>::len);
+            let (n, sum) = lens.fold((0, 0), |(n, sum), len| (n + 1, sum + len));
+            (left, bytes) = (left - n, bytes + sum);
         }
     }
     Ok(Step::reply(|out| {
         write::map(out, env.protocol, DESCRIBED + 2);
         describe(out, env, &opened.handle, &opened.record, opened.ttl_ms);
         write::bulk(out, b"fields");
-        write::integer(out, opened.field_count as i64);
+        write::integer(out, opened.fields.count() as i64);
         write::bulk(out, b"bytes");
         write::integer(out, bytes as i64);
     }))
@@ -57,7 +60,7 @@ pub fn describe(
     let seen_ms = (env.now_ms + ttl_ms - timeouts.idle_ms)
         .min(env.now_ms)
         .max(record.created_ms);
-    let life_ms = (timeouts.deadline_ms - env.now_ms).max(0);
+    let life_ms = (timeouts.deadline_ms - env.now_ms).max(0) as u64;
     write::bulk(out, b"handle");
     write::bulk(out, handle.as_bytes());
     write::bulk(out, b"user");
@@ -69,7 +72,7 @@ pub fn describe(
         (b"created", record.created_ms),
         (b"seen", seen_ms),
         (b"idle", timeouts.idle_ms / 1000),
-        (b"life", life_ms / 1000),
+        (b"life", life_ms.div_ceil(1000) as i64),
         (b"ttl", ttl_ms),
         (b"version", record.version),
     ];

@@ -100,7 +100,7 @@ impl Introspection {
                 if wanted {
                     text.extend_from_slice(section.as_bytes());
                 }
-                bulk_text(&mut out, protocol, &text);
+                write::text(&mut out, protocol, &text);
             }
         }
         out
@@ -109,10 +109,10 @@ impl Introspection {
 
 /// What stands in for the upstream's `INFO` while it is away: enough for clients that look at it
 /// before they go on, such as ioredis (`loading`), and no more than is known.
-pub fn local_info(redis_version: &str, port: u16) -> Vec<u8> {
+pub fn local_info(redis_version: &str) -> Vec<u8> {
     let text = format!(
-        "# Server\r\nredis_version:{redis_version}\r\nredis_mode:standalone\r\nprocess_id:{}\r\n\
-         tcp_port:{port}\r\n\r\n# Persistence\r\nloading:0\r\n\r\n# Replication\r\nrole:master\r\n",
+        "# Server\r\nredis_version:{redis_version}\r\nredis_mode:standalone\r\nprocess_id:{}\r\n\r\n\
+         # Persistence\r\nloading:0\r\n\r\n# Replication\r\nrole:master\r\n",
         std::process::id(),
     );
     let mut out = Vec::new();
@@ -142,18 +142,6 @@ fn text(raw: &[u8]) -> Option<&[u8]> {
     match raw.first() {
         Some(b'=') => body.get(4..),
         _ => Some(body),
-    }
-}
-
-/// A text as `INFO` gives it: a verbatim string in RESP3.
-fn bulk_text(out: &mut Vec<u8>, protocol: Protocol, text: &[u8]) {
-    match protocol {
-        Protocol::Resp2 => write::bulk(out, text),
-        Protocol::Resp3 => {
-            out.extend_from_slice(format!("={}\r\ntxt:", text.len() + 4).as_bytes());
-            out.extend_from_slice(text);
-            out.extend_from_slice(b"\r\n");
-        }
     }
 }
 

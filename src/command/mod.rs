@@ -19,7 +19,7 @@ mod introspect;
 mod list;
 mod logout;
 mod open;
-mod plain;
+pub mod plain;
 mod pop;
 mod revoke;
 mod rotate;
@@ -30,7 +30,7 @@ mod upkeep;
 
 pub use form::{Form, Options};
 pub use introspect::{Introspection, local_info};
-pub use open::{Need, Opened};
+pub use open::{Found, Need, Opened, batch as open_batch, read as read_open};
 pub use plain::{Plain, plain};
 
 use crate::error::Error;

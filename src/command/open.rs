@@ -41,11 +41,35 @@ pub struct Opened<'a> {
     pub record: Record<'a>,
     /// What is left of its TTL, ms, as Redis said when it was read.
     pub ttl_ms: i64,
-    /// Application fields: name and value alternating after everything was read, the named values
-    /// after some were.
-    pub fields: Items<'a>,
-    /// How many application fields it has. Unknown, and 0, when named fields were read.
-    pub field_count: usize,
+    /// What was read of the application's fields.
+    pub fields: Fields<'a>,
+}
+
+/// What was read of the application's fields.
+pub enum Fields<'a> {
+    /// All of them.
+    All {
+        /// The bytes of names and values, alternating, as upstream sent them.
+        pieces: Vec<&'a [u8]>,
+        /// How many fields that is.
+        count: usize,
+    },
+    /// Some, or none.
+    Named {
+        /// Values of the named fields.
+        values: Items<'a>,
+        /// How many fields the session has; 0 where that was not asked.
+        count: usize,
+    },
+}
+
+impl Fields<'_> {
+    /// How many application fields the session has.
+    pub fn count(&self) -> usize {
+        match self {
+            Fields::All { count, .. } | Fields::Named { count, .. } => *count,
+        }
+    }
 }
 
 /// An opened session without its application's fields, kept beyond the reply that opened it.
@@ -65,7 +89,7 @@ impl Opened<'_> {
             key: self.key.clone(),
             reserved: self.record.to_fields(),
             ttl_ms: self.ttl_ms,
-            field_count: self.field_count,
+            field_count: self.fields.count(),
         }
     }
 }
@@ -82,8 +106,10 @@ impl Kept {
             key: self.key.clone(),
             record,
             ttl_ms: self.ttl_ms,
-            fields: Items::new(0, b""),
-            field_count: self.field_count,
+            fields: Fields::Named {
+                values: Items::new(0, b""),
+                count: self.field_count,
+            },
         }
     }
 }
@@ -100,19 +126,21 @@ pub enum Found<'a> {
 pub fn batch(token: &Token, call: &Call, need: Need, env: &Env<'_>) -> Batch {
     let key = env.keys.session(&token.handle);
     let mut batch = Batch::read();
+    // The hash comes last, so that its reply is walked only once.
+    batch.push(&[b"PTTL", &key]);
+    if need == Need::Reserved {
+        batch.push(&[b"HLEN", &key]);
+    }
     if need.everything(call) {
         batch.push(&[b"HGETALL", &key]);
     } else {
-        let mut args: Vec<&[u8]> = vec![b"HMGET", &key];
+        let mut args: Vec<&[u8]> = Vec::with_capacity(2 + field::ALL.len());
+        args.extend([&b"HMGET"[..], &key]);
         args.extend(field::ALL);
         match need {
             Need::Fields => batch.push_with(&args, call.args.from(1)),
             Need::Reserved => batch.push(&args),
         }
-    }
-    batch.push(&[b"PTTL", &key]);
-    if need == Need::Reserved {
-        batch.push(&[b"HLEN", &key]);
     }
     batch
 }
@@ -130,36 +158,27 @@ pub fn read<'a>(
     env: &Env<'_>,
 ) -> Result<Found<'a>, Error> {
     let mut results = replies.batch()?;
-    let hash = results.next().map(Reply::items);
-    let mut hash = hash.unwrap_or_else(|| Items::new(0, b""));
     let pttl = results.next().and_then(Reply::integer).unwrap_or(-2);
-    let hlen = results.next().and_then(Reply::integer).unwrap_or(0);
-
-    let mut record = Record::default();
-    let (fields, field_count) = if need.everything(call) {
-        let fields = hash;
-        let mut count = 0;
-        while let (Some(name), Some(value)) = (hash.next(), hash.next()) {
-            let (name, value) = (name.bulk().unwrap_or(b"@"), value.bulk().unwrap_or(b""));
-            if !field::is_reserved(name) {
-                count += 1;
-            } else {
-                record.take(name, value);
-            }
-        }
-        (fields, count)
+    let hlen = match need {
+        Need::Reserved => results.next().and_then(Reply::integer).unwrap_or(0),
+        Need::Fields => 0,
+    };
+    // The last result: what lies behind it is nobody's.
+    let hash = Reply::view(results.bytes()).items();
+    let (record, fields) = if need.everything(call) {
+        split(hash)
     } else {
+        let mut values = hash;
+        let mut record = Record::default();
         let mut reserved = 0;
         for name in field::ALL {
-            if let Some(Reply::Bulk(value)) = hash.next() {
+            if let Some(Reply::Bulk(value)) = values.next() {
                 record.take(name, value);
                 reserved += 1;
             }
         }
-        (
-            hash,
-            usize::try_from(hlen).unwrap_or(0).saturating_sub(reserved),
-        )
+        let count = usize::try_from(hlen).unwrap_or(0).saturating_sub(reserved);
+        (record, Fields::Named { values, count })
     };
     let standing = record.standing(&token.hash, env.now_ms);
     let allowed = match standing {
@@ -181,6 +200,28 @@ pub fn read<'a>(
         record,
         ttl_ms,
         fields,
-        field_count,
     }))
+}
+
+/// Divides a hash into the reserved fields and the application's.
+fn split(mut hash: Items<'_>) -> (Record<'_>, Fields<'_>) {
+    let mut record = Record::default();
+    let (mut pieces, mut count) = (Vec::with_capacity(2), 0);
+    // Application fields usually lie side by side, so few pieces hold them all.
+    let mut piece = hash.bytes();
+    let mut piece_len = 0;
+    while let (Some(name), Some(value)) = (hash.next_raw(), hash.next_raw()) {
+        let name_data = Reply::view(name).bulk().unwrap_or(b"@");
+        if field::is_reserved(name_data) {
+            record.take(name_data, Reply::view(value).bulk().unwrap_or(b""));
+            pieces.extend(piece.get(..piece_len).filter(|piece| !piece.is_empty()));
+            piece = hash.bytes();
+            piece_len = 0;
+        } else {
+            count += 1;
+            piece_len += name.len() + value.len();
+        }
+    }
+    pieces.extend(piece.get(..piece_len).filter(|piece| !piece.is_empty()));
+    (record, Fields::All { pieces, count })
 }

@@ -183,7 +183,7 @@ pub fn with_room_for<'a>(
     fields: impl ExactSizeIterator<Item = &'a [u8]>,
     act: fn(&Call, &Opened<'_>, &Env<'_>) -> Result<Step, Error>,
 ) -> Result<Step, Error> {
-    let (count, new) = (opened.field_count, fields.len());
+    let (count, new) = (opened.fields.count(), fields.len());
     if count + new <= env.limits.fields_max {
         return act(call, opened, env);
     }

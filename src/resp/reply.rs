@@ -4,7 +4,7 @@
 //! RESP2 types. The view never fails on a byte it does not expect: what is no reply reads as
 //! [`Reply::Null`], and the command that asked treats it as nothing there.
 
-use super::scan::Scanner;
+use super::scan::{Scanner, short_bulk};
 
 /// One reply of a RESP2 connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +57,12 @@ impl<'a> Items<'a> {
             return None;
         }
         self.left -= 1;
-        let len = match Scanner::default().advance(self.bytes) {
-            Ok((len, true)) => len,
-            _ => self.bytes.len(),
+        let len = match short_bulk(self.bytes) {
+            Some(len) => len.min(self.bytes.len()),
+            None => match Scanner::default().advance(self.bytes) {
+                Ok((len, true)) => len,
+                _ => self.bytes.len(),
+            },
         };
         let (raw, rest) = self.bytes.split_at(len);
         self.bytes = rest;
@@ -84,6 +87,10 @@ impl ExactSizeIterator for Items<'_> {}
 impl<'a> Reply<'a> {
     /// The reply whose bytes are `raw`.
     pub fn view(raw: &'a [u8]) -> Reply<'a> {
+        if short_bulk(raw) == Some(raw.len()) {
+            let header = if raw.get(2) == Some(&b'\r') { 4 } else { 5 };
+            return Reply::Bulk(raw.get(header..raw.len() - 2).unwrap_or_default());
+        }
         let Some(end) = memchr::memchr(b'\r', raw) else {
             return Reply::Null;
         };

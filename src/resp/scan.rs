@@ -27,27 +27,26 @@ impl Scanner {
     /// `buf[0]`. Answers how many bytes that is, and whether the reply ends there. Bytes not passed
     /// over must be brought again, with more behind.
     pub fn advance(&mut self, buf: &[u8]) -> Result<(usize, bool), NotResp> {
-        let mut at = 0;
         if self.elements == 0 && self.bulk_left == 0 {
             self.elements = 1;
         }
-        loop {
-            if self.bulk_left > 0 {
-                let here = self.bulk_left.min(buf.len() - at);
-                at += here;
-                self.bulk_left -= here;
-                if self.bulk_left > 0 {
-                    return Ok((at, false));
-                }
+        let mut at = self.bulk_left.min(buf.len());
+        self.bulk_left -= at;
+        while self.elements > 0 && self.bulk_left == 0 {
+            let rest = buf.get(at..).unwrap_or_default();
+            if let Some(len) = short_bulk(rest) {
+                self.elements -= 1;
+                at += len;
+            } else if let Some(len) = self.header(rest)? {
+                at += len + self.bulk_left;
+            } else {
+                return Ok((at, false));
             }
-            if self.elements == 0 {
-                return Ok((at, true));
-            }
-            match self.header(&buf[at..])? {
-                Some(len) => at += len,
-                None => return Ok((at, false)),
-            }
+            // A bulk string may reach beyond what is here.
+            self.bulk_left = at.saturating_sub(buf.len());
+            at -= self.bulk_left;
         }
+        Ok((at, self.elements == 0 && self.bulk_left == 0))
     }
 
     /// Passes over one header line; answers its length, or `None` if it is not all there yet.
@@ -87,6 +86,17 @@ impl Scanner {
             }
             _ => Err(NotResp),
         }
+    }
+}
+
+/// The whole length of a bulk string of less than 100 bytes, which most elements are.
+pub(super) fn short_bulk(buf: &[u8]) -> Option<usize> {
+    match *buf {
+        [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => Some(6 + usize::from(a - b'0')),
+        [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            Some(7 + usize::from(a - b'0') * 10 + usize::from(b - b'0'))
+        }
+        _ => None,
     }
 }
 

@@ -103,6 +103,19 @@ pub fn null_array(out: &mut Vec<u8>, protocol: Protocol) {
     });
 }
 
+/// A text for people, as `INFO` and `CLIENT LIST` give it: a verbatim string in RESP3, else a bulk.
+pub fn text(out: &mut Vec<u8>, protocol: Protocol, text: &[u8]) {
+    match protocol {
+        Protocol::Resp2 => bulk(out, text),
+        Protocol::Resp3 => {
+            line(out, b'=', text.len() as i64 + 4);
+            out.extend_from_slice(b"txt:");
+            out.extend_from_slice(text);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
 /// A whole command: an array of bulk strings.
 pub fn command(out: &mut Vec<u8>, args: &[&[u8]]) {
     array(out, args.len());

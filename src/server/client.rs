@@ -1,0 +1,369 @@
+//! One client's connection: decode everything that arrived, start everything, answer strictly in
+//! order, one write per wake-up.
+//!
+//! Everything that waits here has a bound: unanswered requests (`limits.client_pipeline_max`), bytes
+//! of a request not yet whole (`limits.request_bytes_max`), replies not yet read
+//! (`limits.client_output_bytes_max`). At the first two we stop reading from the client, at the third
+//! it is closed.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::connection::{self, Connection};
+use super::listen::Stream;
+use super::registry::Entry;
+use super::worker::Room;
+use crate::command::{self, Plain};
+use crate::engine::{self, Asker, Started};
+use crate::error::Error;
+use crate::outbox::{Broken, Outbox};
+use crate::resp::request::{Decoder, RequestLimits};
+
+/// While so many bytes of replies wait to be read by the client, no more of its requests are read.
+const UNREAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Capacity that an idle client's buffers may keep.
+const IDLE_BYTES_MAX: usize = 1024;
+
+/// A client and its connection.
+pub struct Client {
+    room: Rc<Room>,
+    socket: Socket,
+    outbox: Rc<Outbox>,
+    connection: Connection,
+    limits: RequestLimits,
+    decoder: Decoder,
+    /// What has arrived and was not used up when it did.
+    input: Vec<u8>,
+    /// The request at the start of `input` is whole, this long, and has to wait.
+    held: Option<usize>,
+    output: Vec<u8>,
+    written: usize,
+    /// No more requests are taken: QUIT, broken framing, or the client has closed its side.
+    ending: bool,
+}
+
+/// Why a client's task ends.
+enum End {
+    /// Everything was answered and written, or the client is gone.
+    Over,
+    /// It is closed for not reading its replies.
+    Unread,
+}
+
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Client {
+    /// A client for an accepted connection.
+    ///
+    /// # Errors
+    /// The system refuses to watch the socket.
+    pub fn new(room: Rc<Room>, entry: Arc<Entry>, stream: Stream) -> io::Result<Client> {
+        let socket = match stream {
+            Stream::Tcp(stream, ..) => Socket::Tcp(TcpStream::from_std(stream)?),
+            Stream::Unix(stream, _) => Socket::Unix(UnixStream::from_std(stream)?),
+        };
+        let config = &room.common.config;
+        let outbox = Rc::new(Outbox::new(
+            config.limits.client_output_bytes_max,
+            room.buffers.clone(),
+        ));
+        room.enter(entry.id, &outbox);
+        Ok(Client {
+            limits: RequestLimits {
+                bytes_max: config.limits.request_bytes_max,
+                args_max: config.limits.request_args_max,
+                inline_bytes_max: config.limits.inline_bytes_max,
+            },
+            connection: Connection::new(&room.common, entry),
+            socket,
+            outbox,
+            decoder: Decoder::default(),
+            input: Vec::new(),
+            held: None,
+            output: Vec::new(),
+            written: 0,
+            ending: false,
+            room,
+        })
+    }
+
+    /// Serves the client to its end.
+    pub async fn run(mut self) {
+        let end = poll_fn(|cx| self.poll(cx)).await;
+        if let End::Unread = end {
+            self.room.worker.metrics.unread_clients.add();
+            tracing::warn!(
+                client = self.connection.id(),
+                "closed a client that does not read its replies (limits.client_output_bytes_max)"
+            );
+        }
+        self.outbox.close();
+        self.room.leave(self.connection.id());
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.outbox.register(cx.waker());
+        loop {
+            self.start_waiting();
+            match self.poll_write(cx) {
+                Ok(()) => {}
+                Err(end) => return Poll::Ready(end),
+            }
+            if self.ending && self.is_answered() {
+                return Poll::Ready(End::Over);
+            }
+            if !self.wants_more() {
+                return Poll::Pending;
+            }
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(End::Over),
+                Poll::Pending if self.room.draining.get() && self.is_answered() => {
+                    return Poll::Ready(End::Over);
+                }
+                Poll::Pending => {
+                    self.release();
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Whether more requests may be read now.
+    fn wants_more(&self) -> bool {
+        !self.ending
+            && self.held.is_none()
+            && self.output.len() - self.written < UNREAD_BYTES_MAX
+            && self.outbox.waiting() < self.pipeline_max()
+    }
+
+    fn pipeline_max(&self) -> usize {
+        self.room.common.config.limits.client_pipeline_max
+    }
+
+    /// Whether nothing is owed to the client.
+    fn is_answered(&self) -> bool {
+        self.outbox.waiting() == 0 && self.output.is_empty() && self.held.is_none()
+    }
+
+    /// Reads once, and starts what it brought.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let room = self.room.clone();
+        let mut scratch = room.scratch.borrow_mut();
+        let len = match self.socket.poll_read(cx, &mut scratch) {
+            Poll::Ready(Ok(len)) => len,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
+        };
+        if len == 0 {
+            self.ending = true;
+            return Poll::Ready(Ok(()));
+        }
+        let now = Instant::now();
+        self.connection.active(now);
+        let arrived = scratch.get(..len).unwrap_or_default();
+        if self.input.is_empty() {
+            let used = self.start(arrived, now);
+            self.input
+                .extend_from_slice(arrived.get(used..).unwrap_or_default());
+        } else {
+            self.input.extend_from_slice(arrived);
+            self.start_input(now);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Starts what waits in the input, if it may start by now.
+    fn start_waiting(&mut self) {
+        if !self.input.is_empty() && self.outbox.waiting() < self.pipeline_max() {
+            self.start_input(Instant::now());
+        }
+    }
+
+    fn start_input(&mut self, now: Instant) {
+        let input = std::mem::take(&mut self.input);
+        let used = self.start(&input, now);
+        self.input = input;
+        self.input.drain(..used);
+    }
+
+    /// Starts the requests in `bytes` as far as they are whole and may start; answers how many bytes
+    /// are used up.
+    fn start(&mut self, bytes: &[u8], now: Instant) -> usize {
+        let mut used = 0;
+        while !self.ending && self.outbox.waiting() < self.pipeline_max() {
+            let rest = bytes.get(used..).unwrap_or_default();
+            let len = match self.held.take() {
+                Some(len) => len,
+                None => match self.decode(rest) {
+                    Some(len) => len,
+                    None => break,
+                },
+            };
+            if self.start_one(rest, len, now) == Started::MustWait {
+                self.held = Some(len);
+                break;
+            }
+            used += len;
+        }
+        // After broken framing or QUIT nothing that follows is looked at.
+        if self.ending { bytes.len() } else { used }
+    }
+
+    fn decode(&mut self, rest: &[u8]) -> Option<usize> {
+        let limits = if self.connection.is_let_in() {
+            self.limits
+        } else {
+            self.limits.unauthenticated()
+        };
+        match self.decoder.decode(rest, &limits) {
+            Ok(len) => len,
+            Err(error) => {
+                self.break_framing(&error.0);
+                None
+            }
+        }
+    }
+
+    fn start_one(&mut self, rest: &[u8], len: usize, now: Instant) -> Started {
+        let request = self.decoder.request(rest, len);
+        if request.is_empty() {
+            return Started::Yes;
+        }
+        let name = request.arg(0);
+        if name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:") {
+            // A browser that was talked into posting here (cross protocol scripting).
+            tracing::warn!(
+                client = self.connection.id(),
+                "closed a client that speaks HTTP"
+            );
+            self.ending = true;
+            return Started::Yes;
+        }
+        let database = self.connection.database().clone();
+        let asker = Asker {
+            outbox: &self.outbox,
+            protocol: self.connection.protocol(),
+            database: &database,
+            now,
+        };
+        let worker = &self.room.worker;
+        if command::is_ours(name) {
+            return match self.connection.is_let_in() {
+                true => engine::start_ours(worker, &asker, &request),
+                false => self.refuse(),
+            };
+        }
+        match command::plain(&request) {
+            Plain::Connection(command) => {
+                let common = &self.room.common;
+                let answer = self
+                    .connection
+                    .answer(command, &request, common, worker, &asker);
+                match answer {
+                    connection::Answer::Started(started) => started,
+                    connection::Answer::Quit => {
+                        self.ending = true;
+                        Started::Yes
+                    }
+                }
+            }
+            plain if self.connection.is_let_in() => {
+                engine::start_plain(worker, &asker, plain, &request)
+            }
+            _ => self.refuse(),
+        }
+    }
+
+    fn refuse(&self) -> Started {
+        self.outbox.answer(b"-NOAUTH Authentication required.\r\n");
+        Started::Yes
+    }
+
+    fn break_framing(&mut self, what: &str) {
+        let error = Error::wire(what);
+        self.room.worker.note(&error);
+        self.outbox.answer(&engine::error_reply(&error));
+        self.ending = true;
+    }
+
+    /// Writes the replies that are ready, as far as the client takes them.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        self.outbox
+            .take(&mut self.output)
+            .map_err(|why| match why {
+                Broken::Unread => End::Unread,
+                Broken::CutReply => End::Over,
+            })?;
+        while self.written < self.output.len() {
+            let rest = self.output.get(self.written..).unwrap_or_default();
+            match self.socket.poll_write(cx, rest) {
+                Poll::Ready(Ok(len)) => self.written += len,
+                Poll::Ready(Err(_)) => return Err(End::Over),
+                Poll::Pending => break,
+            }
+        }
+        if self.written == self.output.len() {
+            self.room.buffers.give(std::mem::take(&mut self.output));
+            self.written = 0;
+        } else if self.written > UNREAD_BYTES_MAX {
+            self.output.drain(..self.written);
+            self.written = 0;
+        }
+        let unread = self.output.len() - self.written;
+        if unread > self.room.common.config.limits.client_output_bytes_max {
+            return Err(End::Unread);
+        }
+        Ok(())
+    }
+
+    /// Gives memory back that an idle client does not need.
+    fn release(&mut self) {
+        if !self.is_answered() {
+            return;
+        }
+        if self.input.is_empty() {
+            self.decoder.release();
+            if self.input.capacity() > IDLE_BYTES_MAX {
+                self.input = Vec::new();
+            }
+        }
+        self.outbox.release();
+    }
+}
+
+impl Socket {
+    // `AsyncRead` rather than `try_read`: it knows that a short read has emptied the socket, which
+    // saves a system call for each request of a client that does not pipeline.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buf = ReadBuf::new(buf);
+        let read = match self {
+            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+        };
+        read.map_ok(|()| buf.filled().len())
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Socket::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+}
+
+/// The database a client has selected, shared with the replies that select another.
+pub type Selected = Rc<Cell<u32>>;

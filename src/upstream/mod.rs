@@ -1,0 +1,102 @@
+//! The upstream: lanes, and what carries them.
+//!
+//! * [`lane`]: one shared connection, its requests and replies
+//! * [`queue`]: what a lane owes to whom, and what becomes of it when time or connection run out
+//! * [`link`]: a connection opened and introduced
+//! * [`target`]: the URL
+//! * `memory`: the embedded engine behind an in-memory stream
+//!
+//! No command and no session is known here; requests are bytes with a number of replies.
+
+pub mod lane;
+pub mod link;
+mod memory;
+pub mod queue;
+pub mod target;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use lane::{Lane, Shared};
+pub use queue::Receiver;
+pub use target::Target;
+
+use crate::error::Error;
+use crate::outbox::Road;
+use crate::resp::Protocol;
+
+/// Most lanes for plain commands that a worker opens: one a protocol and database in use.
+const PLAIN_LANES_MAX: usize = 64;
+
+/// A worker's lanes to the upstream.
+pub struct Upstream {
+    shared: Rc<Shared>,
+    session: Lane,
+    plain: RefCell<HashMap<(u8, u32), Lane>>,
+}
+
+impl Upstream {
+    /// Opens the lane of the SESS.* commands; others follow when they are needed.
+    pub fn start(shared: Shared) -> Upstream {
+        let shared = Rc::new(shared);
+        Upstream {
+            // Session commands read RESP2: it is the same in all versions, and simplest.
+            session: Lane::start(&shared, Protocol::Resp2, shared.target.database),
+            plain: RefCell::new(HashMap::new()),
+            shared,
+        }
+    }
+
+    /// What the lanes share.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The lane of the SESS.* commands.
+    pub fn session(&self) -> &Lane {
+        &self.session
+    }
+
+    /// The lane of plain commands of clients that speak `protocol` and have selected `database`.
+    ///
+    /// # Errors
+    /// Too many databases are in use at a time.
+    pub fn plain(&self, protocol: Protocol, database: u32) -> Result<Lane, Error> {
+        let key = (protocol.number(), database);
+        let mut lanes = self.plain.borrow_mut();
+        if let Some(lane) = lanes.get(&key).filter(|lane| !lane.has_ended()) {
+            return Ok(lane.clone());
+        }
+        lanes.retain(|_, lane| !lane.has_ended());
+        if lanes.len() >= PLAIN_LANES_MAX {
+            return Err(Error::client(format!(
+                "ERR too many databases in use through this sidecar, at most {PLAIN_LANES_MAX} \
+                 pairs of protocol and database are allowed"
+            )));
+        }
+        let lane = Lane::start(&self.shared, protocol, database);
+        lanes.insert(key, lane.clone());
+        Ok(lane)
+    }
+
+    /// The lane that a request on `road` takes.
+    ///
+    /// # Errors
+    /// As for [`Upstream::plain`].
+    pub fn lane(&self, road: Road) -> Result<Lane, Error> {
+        match road {
+            Road::Session => Ok(self.session.clone()),
+            Road::Plain(2, database) => self.plain(Protocol::Resp2, database),
+            Road::Plain(_, database) => self.plain(Protocol::Resp3, database),
+        }
+    }
+}
+
+/// Now, in ms since 1970.
+pub fn epoch_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
+}
