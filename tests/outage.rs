@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use support::{
@@ -441,6 +442,45 @@ fn a_lane_cut_in_the_middle() {
     }
     assert!(unknown > 0, "the wire was cut under at least one write");
     client.assert_lives();
+}
+
+/// A reply that is cut after its beginning went on to the client already cannot be taken back: the
+/// client gets the right rest or loses its connection, and never a mixture.
+#[test]
+fn a_large_reply_cut_in_the_middle() {
+    let redis = Redis::start();
+    let relay = Relay::start(redis.port);
+    let sessile = Sessile::start(&relay.url(), &["--workers", "1"]);
+    let value: Vec<u8> = (0..3_000_000_u32).map(|n| (n / 7) as u8).collect();
+    let set: [&[u8]; 3] = [b"SET", b"large", &value];
+    redis.client().cmd(&set);
+    let mut neighbour = sessile.client();
+    for bytes in [10, 100_000, 1_500_000, 2_999_999] {
+        let mut client = sessile.client();
+        client.line("GET warm");
+        relay.cut_after(bytes);
+        client.send(&["GET", "large"]);
+        client.send(&["ECHO", "behind"]);
+        match client.try_reply() {
+            Ok(reply) => {
+                let whole = reply == Value::Bulk(value.clone());
+                assert!(
+                    whole || reply.is_error("SESSDOWN"),
+                    "cut after {bytes}: another reply"
+                );
+                assert_eq!(client.reply().text(), "behind");
+            }
+            // What we sent behind and nobody read turns the close into a reset.
+            Err(error) => {
+                let closed = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset];
+                assert!(closed.contains(&error.kind()), "cut after {bytes}: {error}");
+            }
+        }
+        // Whoever shares the lane is not closed, and is served again.
+        until("the neighbour is served", SOON, || {
+            neighbour.line("SET k v") == Value::Simple("OK".into())
+        });
+    }
 }
 
 /// An upstream that is gone for good costs each command no more than its deadline, and the
