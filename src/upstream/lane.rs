@@ -98,7 +98,7 @@ impl Lane {
             shared: shared.clone(),
             protocol,
             database,
-            queue: RefCell::new(Queue::new()),
+            queue: RefCell::new(Queue::default()),
             waker: RefCell::new(None),
             health: RefCell::new(Health::Trying { since: now }),
             last_heard: Cell::new(now),
