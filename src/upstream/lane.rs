@@ -98,7 +98,7 @@ impl Lane {
             shared: shared.clone(),
             protocol,
             database,
-            queue: RefCell::new(Queue::new()),
+            queue: RefCell::new(Queue::default()),
             waker: RefCell::new(None),
             health: RefCell::new(Health::Trying { since: now }),
             last_heard: Cell::new(now),
@@ -295,20 +295,21 @@ async fn serve(lane: &Lane, mut link: Link) -> String {
         register(lane, cx);
         // Reading must go on while a write waits: upstream stops reading when nobody takes its
         // replies, and both would wait for ever (redis-rs met this with large values, issue 1955).
-        loop {
-            if let Err(why) = poll_write(lane, &mut link, cx) {
-                return Poll::Ready(why);
-            }
-            match inbox.poll_fill(&mut link, cx) {
-                Poll::Ready(Ok(())) => {
-                    lane.0.last_heard.set(Instant::now());
-                    if let Err(why) = inbox.deliver(lane) {
-                        return Poll::Ready(why);
-                    }
+        if let Err(why) = poll_write(lane, &mut link, cx) {
+            return Poll::Ready(why);
+        }
+        match inbox.poll_fill(&mut link, cx) {
+            Poll::Ready(Ok(())) => {
+                lane.0.last_heard.set(Instant::now());
+                if let Err(why) = inbox.deliver(lane) {
+                    return Poll::Ready(why);
                 }
-                Poll::Ready(Err(why)) => return Poll::Ready(why),
-                Poll::Pending => break,
+                // Give way to the clients whose replies these are: they write, and read what is next,
+                // while upstream works on the rest.
+                cx.waker().wake_by_ref();
             }
+            Poll::Ready(Err(why)) => return Poll::Ready(why),
+            Poll::Pending => {}
         }
         poll_time(lane, timer.as_mut(), &mut armed, cx)
     })

@@ -76,6 +76,7 @@ enum Sent {
 }
 
 /// The requests of a lane.
+#[derive(Default)]
 pub struct Queue {
     requests: BytesMut,
     written: usize,
@@ -112,16 +113,6 @@ impl Verdict {
 }
 
 impl Queue {
-    /// An empty queue.
-    pub fn new() -> Queue {
-        Queue {
-            requests: BytesMut::new(),
-            written: 0,
-            slots: VecDeque::new(),
-            late: 0,
-        }
-    }
-
     /// Adds a request of `parts`, to be answered by `replies` replies within `timeout`.
     pub fn push<'a>(
         &mut self,
@@ -268,7 +259,7 @@ impl Queue {
         for slot in self.slots.drain(..) {
             verdict.failed.push((slot.receiver, error.clone()));
         }
-        *self = Queue::new();
+        *self = Queue::default();
         verdict
     }
 
@@ -320,7 +311,7 @@ mod tests {
 
     #[test]
     fn after_a_loss_reads_are_asked_again_and_sent_writes_are_not() {
-        let (mut queue, heard, now) = (Queue::new(), Heard::default(), Instant::now());
+        let (mut queue, heard, now) = (Queue::default(), Heard::default(), Instant::now());
         push(&mut queue, &heard, "read1", false, now);
         push(&mut queue, &heard, "WRITE1", true, now);
         push(&mut queue, &heard, "WRITE2", true, now);
@@ -345,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_late_request_fails_alone_and_keeps_its_slot() {
-        let (mut queue, heard, now) = (Queue::new(), Heard::default(), Instant::now());
+        let (mut queue, heard, now) = (Queue::default(), Heard::default(), Instant::now());
         push(&mut queue, &heard, "slow", false, now);
         push(&mut queue, &heard, "next", false, now + TIMEOUT / 2);
         queue.wrote(8);
@@ -364,7 +355,7 @@ mod tests {
 
     #[test]
     fn what_was_not_sent_in_time_is_never_sent() {
-        let (mut queue, heard, now) = (Queue::new(), Heard::default(), Instant::now());
+        let (mut queue, heard, now) = (Queue::default(), Heard::default(), Instant::now());
         push(&mut queue, &heard, "WRITE1", true, now);
         push(&mut queue, &heard, "WRITE2", true, now);
         push(&mut queue, &heard, "WRITE3", true, now + TIMEOUT);
