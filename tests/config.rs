@@ -263,6 +263,17 @@ fn errors_elsewhere_name_the_variable_or_the_flag() {
 }
 
 #[test]
+fn what_kubernetes_makes_of_a_service_of_our_name_is_no_mistake() {
+    let env = [
+        ("SESSILE_SERVICE_HOST", "10.0.0.7"),
+        ("SESSILE_PORT", "tcp://10.0.0.7:6380"),
+        ("SESSILE_PORT_6380_TCP_ADDR", "10.0.0.7"),
+    ];
+    let outcome = Dir::new().run(&["check"], &env);
+    assert_eq!(outcome.0.status.code(), Some(0));
+}
+
+#[test]
 fn other_machines_are_let_in_only_with_a_password() {
     let dir = Dir::with_file("[listen]\naddresses = [\"127.0.0.1:6380\", \"0.0.0.0:6380\"]\n");
     let error = dir.refused(&[], &[]);

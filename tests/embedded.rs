@@ -850,3 +850,28 @@ fn scan_finds_what_redis_finds() {
         assert_eq!(real, scan(&mut pair, Pair::embedded), "SCAN 0{options}");
     }
 }
+
+#[test]
+fn the_script_of_session_plans_does_what_it_does_in_lua() {
+    let redis = Redis::start();
+    let script = sessile::session::script::SET_IF_FIELD.as_bytes().to_vec();
+    let mut pair = Pair::new(&redis, &Embedded::new());
+    let mut eval = |pair: &mut Pair, line: &str| {
+        let mut args: Args = vec![b"EVAL".to_vec(), script.clone(), b"1".to_vec()];
+        args.extend(line.split(' ').map(|word| word.as_bytes().to_vec()));
+        if let Some(difference) = pair.differ(&args) {
+            panic!("{difference}");
+        }
+    };
+    pair.agree("FLUSHALL");
+    eval(&mut pair, "k @s old 100000 @s new");
+    pair.agree("EXISTS k");
+    pair.agree("HSET k @s old @v 3 f 1");
+    eval(&mut pair, "k @s other 100000 @s new");
+    pair.agree("HGETALL k");
+    eval(&mut pair, "k @s old 100000 @s new f 2 g 3");
+    pair.agree("HGETALL k");
+    pair.agree("PTTL k");
+    eval(&mut pair, "k @s old 100000 @s newer");
+    pair.agree("HGETALL k");
+}

@@ -21,6 +21,11 @@ pub static ROW: Row = Row {
 };
 
 fn plan(call: &Call, opened: &Opened<'_>, env: &Env<'_>) -> Result<Step, Error> {
+    let field = [call.args.get(1)].into_iter();
+    upkeep::with_room_for(call, opened, env, field, add)
+}
+
+fn add(call: &Call, opened: &Opened<'_>, env: &Env<'_>) -> Result<Step, Error> {
     let by = if call.args.len() > 2 {
         call.args.get(2)
     } else {

@@ -1,14 +1,17 @@
 //! SESS.ROTATE: a new secret for the same session, after a login or a change of privilege.
 //!
 //! One field in one key changes, so a rotation is atomic on Cluster too and no index moves, unless
-//! the session changes its user.
+//! the session changes its user. The secret changes only if it is still the one that was verified:
+//! of two rotations of one token one wins, and the other's token was no longer current.
 
 use super::upkeep::{self, text};
 use super::{Access, Call, Form, Kind, Missing, Need, Opened, Row};
 use crate::error::Error;
-use crate::plan::{Batch, Env, Step};
+use crate::plan::{Batch, Env, Replies, Step};
 use crate::resp::{Reply, write};
+use crate::session::Handle;
 use crate::session::keys::field;
+use crate::session::script::SET_IF_FIELD;
 
 pub static ROW: Row = Row {
     name: "SESS.ROTATE",
@@ -28,10 +31,6 @@ pub static ROW: Row = Row {
     },
 };
 
-/// What a rotation changes beside the fields, and what the loser of a race between two rotations
-/// puts back.
-const CHANGED: [&[u8]; 4] = [field::SECRET, field::PREVIOUS, field::GRACE, field::USER];
-
 fn plan(call: &Call, opened: &Opened<'_>, env: &Env<'_>) -> Result<Step, Error> {
     let fields = call.args.from(call.options.fields).step_by(2);
     upkeep::with_room_for(call, opened, env, fields, rotate)
@@ -47,63 +46,77 @@ fn rotate(call: &Call, opened: &Opened<'_>, env: &Env<'_>) -> Result<Step, Error
         None => i64::try_from(env.session.rotate_grace_ms).unwrap_or(0),
     });
     let ttl_ms = opened.record.timeouts().ttl_ms(env.now_ms);
+    let new_user = user.filter(|user| Some(*user) != opened.record.user);
 
     let mut batches = upkeep::index(env, &opened.handle, opened.record.user, ttl_ms);
+    // Should we end right behind the rotation, the new user's index must know of it already.
+    batches.extend(new_user.map(|user| upkeep::index_user(env, &opened.handle, user, ttl_ms)));
     let before = batches.len();
-    batches.push(Batch::transaction(|tx| {
-        tx.push_with(&[b"HMGET", &opened.key], CHANGED.into_iter());
-        let grace_until = text(env.now_ms + grace_ms);
-        let mut args: Vec<&[u8]> = vec![b"HSET", &opened.key, field::SECRET, hash.as_bytes()];
-        args.extend([field::PREVIOUS, opened.record.secret()]);
-        args.extend([field::GRACE, &grace_until]);
-        args.extend(user.into_iter().flat_map(|user| [field::USER, user]));
-        tx.push_with(&args, call.args.from(call.options.fields));
-        tx.push(&[b"HINCRBY", &opened.key, field::VERSION, b"1"]);
-        tx.push(&[b"PEXPIRE", &opened.key, &text(ttl_ms)]);
-    }));
-    // The new user's index after the hash, as on creation: the new token is not out yet.
-    if let Some(user) = user.filter(|user| Some(*user) != opened.record.user) {
-        batches.extend(upkeep::index(env, &opened.handle, Some(user), ttl_ms));
-        if let Some(old) = opened.record.user {
-            let mut batch = Batch::write();
-            batch.push(&[b"ZREM", &env.keys.user(old), opened.handle.as_bytes()]);
-            batches.push(batch);
-        }
-    }
-    let after = batches.len() - before - 1;
-    let (key, missing) = (opened.key.clone(), call.missing(env.protocol));
-    let verified = opened.record.secret().to_vec();
-    Ok(Step::last(batches, move |_, mut replies| {
+    let mut rotation = Batch::write();
+    let (ttl, grace_until) = (text(ttl_ms), text(env.now_ms + grace_ms));
+    let verified = opened.record.secret();
+    let mut args: Vec<&[u8]> = vec![b"EVAL", SET_IF_FIELD.as_bytes(), b"1", &opened.key];
+    args.extend([field::SECRET, verified, &ttl]);
+    args.extend([field::SECRET, hash.as_bytes(), field::PREVIOUS, verified]);
+    args.extend([field::GRACE, &grace_until]);
+    args.extend(user.into_iter().flat_map(|user| [field::USER, user]));
+    rotation.push_with(&args, call.args.from(call.options.fields));
+    batches.push(rotation);
+
+    let missing = call.missing(env.protocol);
+    let moved = new_user.map(|user| Moved {
+        handle: opened.handle,
+        from: opened.record.user.map(<[u8]>::to_vec),
+        to: user.to_vec(),
+        ttl_ms,
+    });
+    let fold = move |env: &Env<'_>, mut replies: Replies<'_>| {
         for _ in 0..before {
             replies.batch()?;
         }
-        let mut seen = replies.batch()?.next().map(Reply::items);
-        let seen: Vec<_> = seen.iter_mut().flatten().map(Reply::bulk).collect();
-        match seen.first().copied().flatten() {
-            None => return Ok(upkeep::unlink(key, missing)),
-            Some(secret) if secret != verified => return Ok(give_back(key, &seen, missing)),
-            Some(_) => {}
+        match replies.batch()?.next() {
+            // Another rotation of this token came first, or the session is gone.
+            Some(Reply::Integer(0)) | None => Ok(missing),
+            Some(_) => {
+                let done = Step::reply(|out| write::bulk(out, new.text()));
+                Ok(match moved {
+                    Some(moved) => moved.follow(env, done),
+                    None => done,
+                })
+            }
         }
-        for _ in 0..after {
-            replies.batch()?;
-        }
-        Ok(Step::reply(|out| write::bulk(out, new.text())))
-    }))
+    };
+    // A change of user sends more, on which the order of later commands depends.
+    Ok(match new_user {
+        Some(_) => Step::first(batches, fold),
+        None => Step::last(batches, fold),
+    })
 }
 
-/// Another rotation of the same token came first, and its new token is out: it must stay good. This
-/// one, whose token was no longer current, gives the fields back and answers that there is no
-/// session for it.
-fn give_back(key: Vec<u8>, seen: &[Option<&[u8]>], missing: Step) -> Step {
-    let mut batch = Batch::write();
-    let pairs = CHANGED.iter().zip(seen);
-    let pairs: Vec<&[u8]> = pairs
-        .filter_map(|(name, value)| value.map(|value| [*name, value]))
-        .flatten()
-        .collect();
-    batch.push_with(&[b"HSET", &key], pairs.into_iter());
-    Step::last(vec![batch], move |_, mut replies| {
-        replies.batch()?;
-        Ok(missing)
-    })
+/// A session that has changed its user.
+struct Moved {
+    handle: Handle,
+    from: Option<Vec<u8>>,
+    to: Vec<u8>,
+    ttl_ms: i64,
+}
+
+impl Moved {
+    /// Enters it for the new user again (a list may have dropped the entry while the session was not
+    /// the user's yet), takes it out for the old one, then goes on with `done`.
+    fn follow(self, env: &Env<'_>, done: Step) -> Step {
+        let mut batches = vec![upkeep::index_user(env, &self.handle, &self.to, self.ttl_ms)];
+        if let Some(from) = self.from {
+            let mut batch = Batch::write();
+            batch.push(&[b"ZREM", &env.keys.user(&from), self.handle.as_bytes()]);
+            batches.push(batch);
+        }
+        let trips = batches.len();
+        Step::last(batches, move |_, mut replies| {
+            for _ in 0..trips {
+                replies.batch()?;
+            }
+            Ok(done)
+        })
+    }
 }

@@ -18,20 +18,23 @@ pub const INDEX_SLACK_MS: i64 = 3_600_000;
 
 /// Enters a session into the indexes, or moves its score there: one batch a key.
 pub fn index(env: &Env<'_>, handle: &Handle, user: Option<&[u8]>, ttl_ms: i64) -> Vec<Batch> {
-    let expires = text(env.now_ms + ttl_ms);
     let mut batches = Vec::with_capacity(2);
-    if let Some(user) = user {
-        let key = env.keys.user(user);
-        let mut batch = Batch::write();
-        batch.push(&[b"ZADD", &key, &expires, handle.as_bytes()]);
-        expire_not_before(env, &mut batch, &key, ttl_ms);
-        batches.push(batch);
-    }
-    let key = env.keys.all(handle);
+    batches.extend(user.map(|user| index_user(env, handle, user, ttl_ms)));
     let mut batch = Batch::write();
-    batch.push(&[b"ZADD", &key, &expires, handle.as_bytes()]);
+    let expires = text(env.now_ms + ttl_ms);
+    batch.push(&[b"ZADD", &env.keys.all(handle), &expires, handle.as_bytes()]);
     batches.push(batch);
     batches
+}
+
+/// The part of [`index`] that is the user's.
+pub fn index_user(env: &Env<'_>, handle: &Handle, user: &[u8], ttl_ms: i64) -> Batch {
+    let key = env.keys.user(user);
+    let expires = text(env.now_ms + ttl_ms);
+    let mut batch = Batch::write();
+    batch.push(&[b"ZADD", &key, &expires, handle.as_bytes()]);
+    expire_not_before(env, &mut batch, &key, ttl_ms);
+    batch
 }
 
 /// Keeps an index as long as its longest member. Two sidecars may do this at once with different

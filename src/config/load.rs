@@ -54,6 +54,15 @@ impl fmt::Debug for Setting {
 /// The variable that stands for `--config`.
 const FILE_VARIABLE: &str = "SESSILE_CONFIG";
 
+/// Variables with our prefix that are not ours: those of tests, and those that Kubernetes puts into
+/// every container beside a Service named `sessile`.
+fn is_foreign(name: &str) -> bool {
+    ["SESSILE_TEST_", "SESSILE_SERVICE_", "SESSILE_PORT_"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+        || name == "SESSILE_PORT"
+}
+
 /// The file that [`load`] reads: `--config`, else `SESSILE_CONFIG` if not empty, else `cwd_file`
 /// if it exists, else none.
 pub fn chosen_file(
@@ -71,7 +80,7 @@ pub fn chosen_file(
 /// Loads and validates the configuration. A flag counts more than the environment, that more than
 /// the file (see [`chosen_file`]), that more than the defaults.
 ///
-/// Of `env`, variables that begin with `SESSILE_` concern us; `SESSILE_TEST_*` are left to tests.
+/// Of `env`, variables that begin with `SESSILE_` concern us, but for those of tests and Kubernetes.
 ///
 /// # Errors
 /// The first thing found wrong: in the file, in the environment, in the flags, then in what they
@@ -148,7 +157,7 @@ impl Layers {
 
     fn add_environment(&mut self, env: &[(String, String)]) -> Result<(), Error> {
         for (name, value) in env {
-            if name == FILE_VARIABLE || name.starts_with("SESSILE_TEST_") {
+            if name == FILE_VARIABLE || is_foreign(name) {
                 continue;
             }
             let Some(row) = ROWS.iter().find(|row| row.env_name() == *name) else {

@@ -15,6 +15,7 @@ mod fault;
 mod hash;
 mod keys;
 mod parse;
+mod script;
 mod server;
 mod set;
 mod sorted_set;

@@ -8,7 +8,9 @@ use std::sync::LazyLock;
 
 use super::fault::{Fault, Outcome, arity, unknown_command, unknown_subcommand};
 use super::store::{Db, Store};
-use super::{Client, connection, hash, keys, server, set, string, transaction, zset, zset_range};
+use super::{
+    Client, connection, hash, keys, script, server, set, string, transaction, zset, zset_range,
+};
 use crate::resp::Protocol;
 
 /// What a command on data sees: its arguments, one database and its reply.
@@ -250,6 +252,8 @@ static ROWS: &[Row] = &[
     write("decr",             2, ONE,     string::decr),
     write("incrby",           3, ONE,     string::incrby),
     write("decrby",           3, ONE,     string::decrby),
+
+    Row { name: "eval", arity: -3, access: Access::None, keys: NO_KEYS, run: Run::Data(script::eval) },
 
     write("hset",            -4, ONE,     hash::hset),
     write("hmset",           -4, ONE,     hash::hmset),

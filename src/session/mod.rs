@@ -3,6 +3,7 @@
 
 pub mod keys;
 pub mod record;
+pub mod script;
 pub mod timeouts;
 pub mod token;
 

@@ -1,0 +1,16 @@
+//! The one script, for the one question that only the server can answer: is this still so? If it is,
+//! the fields are written in the same step.
+//!
+//! Two rotations of one token must not both succeed. Without a condition the second would overwrite
+//! the secret whose token the first has just given out, and giving it back afterwards could bring a
+//! destroyed session back. A script in one slot, off the hot path, is the honest way.
+
+/// `EVAL script 1 <session key> <field> <expected value> <ttl ms> [<field> <value> ...]`
+///
+/// Writes the pairs, raises the version, sets the TTL and answers the new version; answers 0 and
+/// writes nothing if the field holds anything else, or the session is gone.
+pub const SET_IF_FIELD: &str = "\
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return redis.call('HINCRBY', KEYS[1], '@v', 1)";
