@@ -20,7 +20,7 @@ use crate::outbox::{Claim, Outbox, Place, Road};
 use crate::plan::{Batch, Env, Replies, Shape, Step};
 use crate::resp::{Protocol, Request, write};
 use crate::session::{Handle, Keys, NewToken, Standing, Token};
-use crate::upstream::{Receiver, Upstream, epoch_ms};
+use crate::upstream::{Lane, Receiver, Upstream, epoch_ms};
 
 /// What one worker thread serves its clients with.
 pub struct Worker {
@@ -101,19 +101,33 @@ pub fn start_plain(
 
 /// Passes a plain command on; its reply is spliced into the outbox as it comes.
 fn pass_on(worker: &Rc<Worker>, asker: &Asker<'_>, request: &Request<'_>, writes: bool) -> Started {
-    let road = asker.plain_road();
-    let lane = match worker.upstream.lane(road) {
-        Ok(lane) => lane,
-        Err(error) => return answer_error(worker, asker, &error),
+    let (lane, place) = match enter_plain_road(worker, asker) {
+        Ok(entered) => entered,
+        Err(started) => return started,
     };
-    if !lane.has_room() || !asker.outbox.may_start(road, Claim::Free) {
-        return Started::MustWait;
-    }
-    let place = asker.outbox.begin(road, Claim::Free);
     let receiver = Receiver::Client(asker.outbox.clone(), place);
     let parts = [request.bytes].into_iter();
     lane.send(parts, (1, writes), receiver, asker.now);
     Started::Yes
+}
+
+/// The lane of the client's plain commands and a place for a reply from it, if a request may start.
+fn enter_plain_road(worker: &Worker, asker: &Asker<'_>) -> Result<(Lane, Place), Started> {
+    let road = Road::Plain(asker.protocol.number(), asker.database.get());
+    let lane = match worker.upstream.lane(road) {
+        Ok(lane) => lane,
+        Err(error) => return Err(answer_error(worker, asker, &error)),
+    };
+    if !has_room(asker, &lane) || !asker.outbox.may_start(road, Claim::Free) {
+        return Err(Started::MustWait);
+    }
+    Ok((lane, asker.outbox.begin(road, Claim::Free)))
+}
+
+/// Whether the lane takes another request of this client. One it always takes: a client that waits for
+/// nothing would never be woken to ask again.
+fn has_room(asker: &Asker<'_>, lane: &Lane) -> bool {
+    asker.outbox.waiting() == 0 || lane.has_room()
 }
 
 /// Selects a database: on the lane that is bound to it, so that upstream says whether it exists.
@@ -157,15 +171,10 @@ fn introspect(
     kind: Introspection,
     request: &Request<'_>,
 ) -> Started {
-    let road = asker.plain_road();
-    let lane = match worker.upstream.lane(road) {
-        Ok(lane) => lane,
-        Err(error) => return answer_error(worker, asker, &error),
+    let (lane, place) = match enter_plain_road(worker, asker) {
+        Ok(entered) => entered,
+        Err(started) => return started,
     };
-    if !lane.has_room() || !asker.outbox.may_start(road, Claim::Free) {
-        return Started::MustWait;
-    }
-    let place = asker.outbox.begin(road, Claim::Free);
     let (args, outbox) = (request.to_args(), asker.outbox.clone());
     let (worker, protocol) = (worker.clone(), asker.protocol);
     let receiver = Receiver::Whole(Box::new(move |reply| {
@@ -199,7 +208,8 @@ fn start_session(
     request: &Request<'_>,
 ) -> Started {
     let claim = claim(row, request);
-    if !worker.upstream.session().has_room() || !asker.outbox.may_start(Road::Session, claim) {
+    if !has_room(asker, worker.upstream.session()) || !asker.outbox.may_start(Road::Session, claim)
+    {
         return Started::MustWait;
     }
     worker.metrics.session_commands.add();
@@ -332,12 +342,6 @@ fn send(worker: &Worker, batches: &[Batch], receiver: Receiver, now: Instant) {
         .upstream
         .session()
         .send(parts, (replies, writes), receiver, now);
-}
-
-impl Asker<'_> {
-    fn plain_road(&self) -> Road {
-        Road::Plain(self.protocol.number(), self.database.get())
-    }
 }
 
 impl Worker {

@@ -856,7 +856,7 @@ fn the_script_of_session_plans_does_what_it_does_in_lua() {
     let redis = Redis::start();
     let script = sessile::session::script::SET_IF_FIELD.as_bytes().to_vec();
     let mut pair = Pair::new(&redis, &Embedded::new());
-    let mut eval = |pair: &mut Pair, line: &str| {
+    let eval = |pair: &mut Pair, line: &str| {
         let mut args: Args = vec![b"EVAL".to_vec(), script.clone(), b"1".to_vec()];
         args.extend(line.split(' ').map(|word| word.as_bytes().to_vec()));
         if let Some(difference) = pair.differ(&args) {

@@ -25,7 +25,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::time::{Sleep, sleep, sleep_until, timeout};
 
 use super::link::{self, Link, Refused, Server};
-use super::queue::{Queue, Receiver, Verdict};
+use super::queue::{IDLE_BYTES_MAX, Queue, Receiver, Verdict};
 use super::target::Target;
 use crate::config;
 use crate::embedded::Embedded;
@@ -450,6 +450,9 @@ impl Inbox {
         self.bytes.advance(self.scanned);
         self.scanned = 0;
         self.whole = 0;
+        if self.bytes.is_empty() && self.bytes.capacity() > IDLE_BYTES_MAX {
+            self.bytes = BytesMut::new();
+        }
         Ok(())
     }
 

@@ -18,6 +18,9 @@ use bytes::{Buf, BytesMut};
 use crate::error::Error;
 use crate::outbox::{Broken, Outbox, Place};
 
+/// Capacity that an idle lane may keep, for the next burst.
+pub const IDLE_BYTES_MAX: usize = 1024 * 1024;
+
 /// Who gets the reply.
 pub enum Receiver {
     /// A client, byte for byte.
@@ -171,6 +174,9 @@ impl Queue {
         self.requests.advance(slot.len);
         self.written -= slot.len;
         self.late = self.late.saturating_sub(1);
+        if self.slots.is_empty() && self.requests.capacity() > IDLE_BYTES_MAX {
+            self.requests = BytesMut::new();
+        }
         Some(slot)
     }
 
