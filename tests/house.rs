@@ -1,6 +1,8 @@
 //! The rules of the house that no compiler checks: imports go downwards, modules say what they are,
 //! a README that tells what the table tells.
 
+#![allow(clippy::expect_used, clippy::panic)] // A test that fails may panic.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
