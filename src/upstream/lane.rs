@@ -37,6 +37,10 @@ use crate::resp::scan::Scanner;
 /// Room made for each read from upstream.
 const READ_BYTES: usize = 64 * 1024;
 
+/// From this many bytes on, requests leave before the turn ends: upstream works on them while the
+/// rest is being collected. Otherwise a large burst would keep one side waiting for the other.
+const FLUSH_BYTES: usize = 4 * 1024;
+
 /// From this size on a reply is passed on in pieces, before its end is there.
 const PIECE_BYTES: usize = 16 * 1024;
 
@@ -66,6 +70,7 @@ struct Inner {
     waker: RefCell<Option<Waker>>,
     health: RefCell<Health>,
     last_heard: Cell<Instant>,
+    link: RefCell<Option<Link>>,
 }
 
 /// Whether there is somebody to send to.
@@ -102,6 +107,7 @@ impl Lane {
             waker: RefCell::new(None),
             health: RefCell::new(Health::Trying { since: now }),
             last_heard: Cell::new(now),
+            link: RefCell::new(None),
         }));
         tokio::task::spawn_local(run(lane.clone()));
         lane
@@ -127,10 +133,15 @@ impl Lane {
             return receiver.fail(error);
         }
         let timeout = Duration::from_millis(self.0.shared.config.timeout_ms);
-        self.0
-            .queue
-            .borrow_mut()
-            .push(parts, answer, receiver, (now, timeout));
+        let mut queue = self.0.queue.borrow_mut();
+        queue.push(parts, answer, receiver, (now, timeout));
+        if queue.unsent().len() >= FLUSH_BYTES
+            && let Some(link) = self.0.link.borrow().as_ref()
+            && let Some(len) = link.try_write(queue.unsent())
+        {
+            queue.wrote(len);
+        }
+        drop(queue);
         if let Some(waker) = self.0.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
@@ -287,18 +298,19 @@ fn unreachable(lane: &Lane, why: &str) {
 }
 
 /// Carries requests and replies until the connection is lost; answers why.
-async fn serve(lane: &Lane, mut link: Link) -> String {
+async fn serve(lane: &Lane, link: Link) -> String {
+    *lane.0.link.borrow_mut() = Some(link);
     let mut inbox = Inbox::default();
     let mut timer = Box::pin(sleep(Duration::ZERO));
     let mut armed = false;
-    poll_fn(move |cx| {
+    let why = poll_fn(move |cx| {
         register(lane, cx);
         // Reading must go on while a write waits: upstream stops reading when nobody takes its
         // replies, and both would wait for ever (redis-rs met this with large values, issue 1955).
-        if let Err(why) = poll_write(lane, &mut link, cx) {
+        if let Err(why) = poll_write(lane, cx) {
             return Poll::Ready(why);
         }
-        match inbox.poll_fill(&mut link, cx) {
+        match inbox.poll_fill(lane, cx) {
             Poll::Ready(Ok(())) => {
                 lane.0.last_heard.set(Instant::now());
                 if let Err(why) = inbox.deliver(lane) {
@@ -313,7 +325,9 @@ async fn serve(lane: &Lane, mut link: Link) -> String {
         }
         poll_time(lane, timer.as_mut(), &mut armed, cx)
     })
-    .await
+    .await;
+    *lane.0.link.borrow_mut() = None;
+    why
 }
 
 fn register(lane: &Lane, cx: &Context<'_>) {
@@ -327,8 +341,12 @@ fn register(lane: &Lane, cx: &Context<'_>) {
 }
 
 /// Writes what is not sent yet, as far as the connection takes it.
-fn poll_write(lane: &Lane, link: &mut Link, cx: &mut Context<'_>) -> Result<(), String> {
+fn poll_write(lane: &Lane, cx: &mut Context<'_>) -> Result<(), String> {
     let mut queue = lane.0.queue.borrow_mut();
+    let mut link = lane.0.link.borrow_mut();
+    let Some(link) = link.as_mut() else {
+        return Ok(());
+    };
     while !queue.unsent().is_empty() {
         match Pin::new(&mut *link).poll_write(cx, queue.unsent()) {
             Poll::Ready(Ok(len)) => queue.wrote(len),
@@ -393,7 +411,11 @@ struct Inbox {
 }
 
 impl Inbox {
-    fn poll_fill(&mut self, link: &mut Link, cx: &mut Context<'_>) -> Poll<Result<(), String>> {
+    fn poll_fill(&mut self, lane: &Lane, cx: &mut Context<'_>) -> Poll<Result<(), String>> {
+        let mut link = lane.0.link.borrow_mut();
+        let Some(link) = link.as_mut() else {
+            return Poll::Pending;
+        };
         if self.bytes.capacity() - self.bytes.len() < READ_BYTES / 4 {
             self.bytes.reserve(READ_BYTES);
         }

@@ -151,6 +151,17 @@ fn said(reply: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
 }
 
+impl Link {
+    /// Writes what the system takes at once, if anything.
+    pub fn try_write(&self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            Link::Tcp(stream) => stream.try_write(bytes).ok(),
+            Link::Unix(stream) => stream.try_write(bytes).ok(),
+            Link::Memory(_) => None,
+        }
+    }
+}
+
 impl AsyncRead for Link {
     fn poll_read(
         self: Pin<&mut Self>,
