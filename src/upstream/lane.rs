@@ -35,7 +35,7 @@ use crate::resp::Protocol;
 use crate::resp::scan::Scanner;
 
 /// Room made for each read from upstream.
-const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = 32 * 1024;
 
 /// From this many bytes on, requests leave before the turn ends: upstream works on them while the
 /// rest is being collected. Otherwise a large burst would keep one side waiting for the other.
