@@ -91,7 +91,10 @@ pub fn start_plain(
 ) -> Started {
     match plain {
         Plain::Introspection(kind) => introspect(worker, asker, kind, request),
-        Plain::OwnConnection => answer_error(worker, asker, &needs_own_connection(request)),
+        Plain::OwnConnection => {
+            let name = String::from_utf8_lossy(request.arg(0)).to_uppercase();
+            answer_error(worker, asker, &needs_own_connection(&name))
+        }
         plain => {
             worker.metrics.plain_commands.add();
             pass_on(worker, asker, request, plain == Plain::Write)
@@ -410,11 +413,11 @@ pub fn error_reply(error: &Error) -> Vec<u8> {
     reply
 }
 
-fn needs_own_connection(request: &Request<'_>) -> Error {
+/// The error for a command that leaves or needs state on its connection.
+pub fn needs_own_connection(name: &str) -> Error {
     Error::client(format!(
-        "ERR '{}' needs a connection of its own, which this sidecar does not give yet; \
-         SESS.* commands and plain commands without connection state are allowed",
-        String::from_utf8_lossy(request.arg(0)).to_uppercase()
+        "ERR '{name}' needs a connection of its own, which this sidecar does not give yet; \
+         SESS.* commands and plain commands without connection state are allowed"
     ))
 }
 

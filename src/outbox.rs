@@ -172,6 +172,9 @@ impl Outbox {
             let mut state = self.state.borrow_mut();
             if state.slots.is_empty() {
                 state.add(&self.buffers, reply);
+                if state.ready.len() > self.bytes_max {
+                    state.break_off(Broken::Unread);
+                }
                 return;
             }
             state.slots.push_back(Slot {
@@ -227,18 +230,21 @@ impl Outbox {
     }
 
     /// Moves the bytes that may go to the client to the end of `out`, whose buffer goes back to
-    /// [`Buffers`] when it is written. An error once broken.
-    pub fn take(&self, out: &mut Vec<u8>) -> Result<(), Broken> {
+    /// [`Buffers`] when it is written. Answers whether something broke, so that nothing follows.
+    pub fn take(&self, out: &mut Vec<u8>) -> Option<Broken> {
         let mut state = self.state.borrow_mut();
-        if let Some(why) = state.broken {
-            return Err(why);
-        }
         if out.is_empty() {
             std::mem::swap(out, &mut state.ready);
         } else {
             out.append(&mut state.ready);
         }
-        Ok(())
+        state.broken
+    }
+
+    /// How many bytes of replies are kept for the client.
+    pub fn unread(&self) -> usize {
+        let state = self.state.borrow();
+        state.ready.len() + state.kept_bytes
     }
 
     /// How many requests are on their way.
@@ -272,6 +278,9 @@ impl Outbox {
     /// Gives back memory that an idle client does not need.
     pub fn release(&self) {
         let mut state = self.state.borrow_mut();
+        if state.ready.is_empty() && state.ready.capacity() > 0 {
+            self.buffers.give(std::mem::take(&mut state.ready));
+        }
         if state.slots.is_empty() && state.slots.capacity() * size_of::<Slot>() > IDLE_BYTES_MAX {
             state.slots = VecDeque::new();
         }
@@ -315,7 +324,9 @@ impl State {
     fn break_off(&mut self, why: Broken) {
         self.broken.get_or_insert(why);
         self.closed = true;
-        self.ready = Vec::new();
+        if why == Broken::Unread {
+            self.ready = Vec::new();
+        }
         self.slots = VecDeque::new();
         self.kept_bytes = 0;
     }
@@ -335,7 +346,7 @@ mod tests {
 
     fn taken(outbox: &Outbox) -> String {
         let mut out = Vec::new();
-        outbox.take(&mut out).expect("not broken");
+        assert_eq!(outbox.take(&mut out), None);
         String::from_utf8(out).expect("tests write text")
     }
 
@@ -392,6 +403,7 @@ mod tests {
         let place = outbox.begin(PLAIN, Claim::Free);
         assert!(outbox.push(place, b"12345678901"));
         assert!(!outbox.push(place, b"more"));
-        assert_eq!(outbox.take(&mut Vec::new()), Err(Broken::Unread));
+        assert_eq!(outbox.take(&mut Vec::new()), Some(Broken::Unread));
+        assert_eq!(outbox.unread(), 0);
     }
 }

@@ -1,10 +1,10 @@
 //! SESS.DESTROY: logout. Each token is verified first; its hash goes before its index entries.
 
-use super::upkeep;
+use super::ending::{Candidate, Ending, Verdict};
 use super::{Call, Form, Kind, Missing, Order, Row, form};
 use crate::error::Error;
 use crate::plan::{Env, Step};
-use crate::session::{Handle, Standing, Token};
+use crate::session::{Standing, Token};
 
 pub static ROW: Row = Row {
     name: "SESS.DESTROY",
@@ -24,36 +24,23 @@ pub static ROW: Row = Row {
 };
 
 fn plan(call: &Call, env: &Env<'_>) -> Result<Step, Error> {
-    let tokens: Vec<Token> = call.args.from(0).filter_map(Token::parse).collect();
-    let batches = tokens
-        .iter()
-        .map(|token| upkeep::peek(env, &token.handle))
-        .collect();
-    Ok(Step::first(batches, move |env, mut replies| {
-        let mut ends = Vec::new();
-        for token in &tokens {
-            if let Some(record) = upkeep::peeked(&mut replies, env)?
-                && record.standing(&token.hash, env.now_ms) == Standing::Current
-            {
-                ends.push((token.handle, record.user.map(<[u8]>::to_vec)));
+    let tokens = call.args.from(0).filter_map(Token::parse);
+    let ending = Ending {
+        waiting: tokens
+            .map(|token| Candidate {
+                handle: token.handle,
+                proof: Some(token.hash),
+            })
+            .collect(),
+        judge: Box::new(|candidate, record, now_ms| {
+            let proof = candidate.proof.as_ref();
+            match proof.map(|hash| record.standing(hash, now_ms)) {
+                Some(Standing::Current) => Verdict::End,
+                _ => Verdict::Spare,
             }
-        }
-        Ok(end_all(env, &ends, 0))
-    }))
-}
-
-/// Ends these sessions and answers how many there were, `ended_before` among them.
-pub fn end_all(env: &Env<'_>, ends: &[(Handle, Option<Vec<u8>>)], ended_before: i64) -> Step {
-    if ends.is_empty() {
-        return Step::integer(ended_before);
-    }
-    let users: Vec<bool> = ends.iter().map(|(_, user)| user.is_some()).collect();
-    let batches = ends
-        .iter()
-        .flat_map(|(handle, user)| upkeep::end(env, handle, user.as_deref()))
-        .collect();
-    Step::last(batches, move |_, mut replies| {
-        let count = upkeep::ended(&mut replies, &users)?;
-        Ok(Step::integer(ended_before + count))
-    })
+        }),
+        index_of: None,
+        ended: 0,
+    };
+    Ok(ending.proceed(env))
 }

@@ -1,8 +1,8 @@
 //! SESS.LIST: a user's live sessions, "your devices". The index says which there may be, each is
 //! checked, and what is gone is taken out of the index behind the reply.
 
+use super::ending::forget;
 use super::info::{DESCRIBED, describe};
-use super::logout::forget;
 use super::upkeep::text;
 use super::{Call, Form, Kind, Missing, Order, Row, form};
 use crate::error::Error;

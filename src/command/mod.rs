@@ -9,6 +9,7 @@
 
 mod create;
 mod destroy;
+mod ending;
 mod explain;
 mod form;
 mod get;

@@ -79,9 +79,14 @@ pub fn plain(request: &Request<'_>) -> Plain {
     }
 }
 
-/// Whether XREAD or XREADGROUP would wait. `STREAMS` ends the options.
+/// Whether XREAD or XREADGROUP would wait. `STREAMS` ends the options; the names of a group and a
+/// consumer stand where no option can.
 fn blocks(request: &Request<'_>) -> bool {
-    (1..request.len())
+    let first = match request.arg(1).eq_ignore_ascii_case(b"GROUP") {
+        true => 4,
+        false => 1,
+    };
+    (first..request.len())
         .map(|at| request.arg(at))
         .take_while(|word| !word.eq_ignore_ascii_case(b"STREAMS"))
         .any(|word| word.eq_ignore_ascii_case(b"BLOCK"))
@@ -253,6 +258,10 @@ mod tests {
         assert_eq!(of("XREAD COUNT 1 STREAMS s 0"), Plain::Read);
         assert_eq!(of("XREAD BLOCK 0 STREAMS s 0"), Plain::OwnConnection);
         assert_eq!(of("XREAD STREAMS block 0"), Plain::Read);
+        assert_eq!(
+            of("XREADGROUP GROUP streams c BLOCK 0 STREAMS s >"),
+            Plain::OwnConnection
+        );
         assert_eq!(
             of("XREADGROUP GROUP g c block 1 STREAMS s >"),
             Plain::OwnConnection

@@ -1,7 +1,7 @@
 //! SESS.REVOKE: ends sessions by their public handles, from a list of devices or an alarm.
 
-use super::destroy::end_all;
-use super::{Call, Form, Kind, Missing, Order, Row, form, upkeep};
+use super::ending::{Candidate, Ending, Verdict};
+use super::{Call, Form, Kind, Missing, Order, Row, form};
 use crate::error::Error;
 use crate::plan::{Env, Step};
 use crate::session::Handle;
@@ -24,18 +24,17 @@ pub static ROW: Row = Row {
 };
 
 fn plan(call: &Call, env: &Env<'_>) -> Result<Step, Error> {
-    let handles: Vec<Handle> = call.args.from(0).filter_map(Handle::parse).collect();
-    let batches = handles
-        .iter()
-        .map(|handle| upkeep::peek(env, handle))
-        .collect();
-    Ok(Step::first(batches, move |env, mut replies| {
-        let mut ends = Vec::new();
-        for handle in &handles {
-            if let Some(record) = upkeep::peeked(&mut replies, env)? {
-                ends.push((*handle, record.user.map(<[u8]>::to_vec)));
-            }
-        }
-        Ok(end_all(env, &ends, 0))
-    }))
+    let handles = call.args.from(0).filter_map(Handle::parse);
+    let ending = Ending {
+        waiting: handles
+            .map(|handle| Candidate {
+                handle,
+                proof: None,
+            })
+            .collect(),
+        judge: Box::new(|_, _, _| Verdict::End),
+        index_of: None,
+        ended: 0,
+    };
+    Ok(ending.proceed(env))
 }

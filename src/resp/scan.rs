@@ -100,6 +100,10 @@ pub(super) fn short_bulk(buf: &[u8]) -> Option<usize> {
     }
 }
 
+/// Longest length or count that is believed: far above what Redis can send, far below where sums of
+/// lengths would overflow.
+const LENGTH_MAX: usize = 1 << 40;
+
 /// Reads the number of a header line; answers it (`None` for -1) and the line's length.
 fn length(buf: &[u8]) -> Result<Option<(Option<usize>, usize)>, NotResp> {
     let mut value: usize = 0;
@@ -109,6 +113,7 @@ fn length(buf: &[u8]) -> Result<Option<(Option<usize>, usize)>, NotResp> {
                 value = value
                     .checked_mul(10)
                     .and_then(|value| value.checked_add(usize::from(byte - b'0')))
+                    .filter(|value| *value <= LENGTH_MAX)
                     .ok_or(NotResp)?;
             }
             b'\r' if at > 1 => {

@@ -21,7 +21,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::connection::{self, Connection};
 use super::listen::Stream;
 use super::registry::Entry;
-use super::worker::Room;
+use super::worker::{READ_BYTES, Room};
 use crate::command::{self, Plain};
 use crate::engine::{self, Asker, Started};
 use crate::error::Error;
@@ -48,7 +48,11 @@ pub struct Client {
     held: Option<usize>,
     output: Vec<u8>,
     written: usize,
-    /// No more requests are taken: QUIT, broken framing, or the client has closed its side.
+    /// There are whole requests in `input` that wait until less is under way or unread.
+    full: bool,
+    /// Nothing more is read: the client has closed its side, or we are draining.
+    no_more: bool,
+    /// No more requests are taken, not even those that have arrived: QUIT or broken framing.
     ending: bool,
 }
 
@@ -95,6 +99,8 @@ impl Client {
             held: None,
             output: Vec::new(),
             written: 0,
+            full: false,
+            no_more: false,
             ending: false,
             room,
         })
@@ -118,21 +124,34 @@ impl Client {
         self.outbox.register(cx.waker());
         loop {
             self.start_waiting();
-            match self.poll_write(cx) {
-                Ok(()) => {}
-                Err(end) => return Poll::Ready(end),
+            if let Err(end) = self.poll_write(cx) {
+                return Poll::Ready(end);
             }
-            if self.ending && self.is_answered() {
+            if self.is_over() {
                 return Poll::Ready(End::Over);
+            }
+            if self.full && self.may_start() {
+                // Writing has made room. The other clients get their turn first.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             if !self.wants_more() {
                 return Poll::Pending;
             }
             match self.poll_read(cx) {
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(len)) if len < READ_BYTES => {}
+                Poll::Ready(Ok(_)) => {
+                    // There is more. The other clients get their turn first.
+                    cx.waker().wake_by_ref();
+                    return match self.poll_write(cx) {
+                        Ok(()) => Poll::Pending,
+                        Err(end) => Poll::Ready(end),
+                    };
+                }
                 Poll::Ready(Err(_)) => return Poll::Ready(End::Over),
-                Poll::Pending if self.room.draining.get() && self.is_answered() => {
-                    return Poll::Ready(End::Over);
+                Poll::Pending if self.room.draining.get() => {
+                    // All that had arrived by now is accepted; what comes later is not.
+                    self.no_more = true;
                 }
                 Poll::Pending => {
                     self.release();
@@ -142,16 +161,17 @@ impl Client {
         }
     }
 
-    /// Whether more requests may be read now.
-    fn wants_more(&self) -> bool {
+    /// Whether another request may start: the client has not too many under way, nor too much unread.
+    fn may_start(&self) -> bool {
+        let unread = self.outbox.unread() + self.output.len() - self.written;
         !self.ending
-            && self.held.is_none()
-            && self.output.len() - self.written < UNREAD_BYTES_MAX
-            && self.outbox.waiting() < self.pipeline_max()
+            && unread < UNREAD_BYTES_MAX
+            && self.outbox.waiting() < self.room.common.config.limits.client_pipeline_max
     }
 
-    fn pipeline_max(&self) -> usize {
-        self.room.common.config.limits.client_pipeline_max
+    /// Whether more requests may be read now.
+    fn wants_more(&self) -> bool {
+        !self.no_more && !self.full && self.held.is_none() && self.may_start()
     }
 
     /// Whether nothing is owed to the client.
@@ -159,8 +179,13 @@ impl Client {
         self.outbox.waiting() == 0 && self.output.is_empty() && self.held.is_none()
     }
 
-    /// Reads once, and starts what it brought.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Whether nothing more will come of it.
+    fn is_over(&self) -> bool {
+        (self.ending || (self.no_more && !self.full)) && self.is_answered()
+    }
+
+    /// Reads once, and starts what it brought; answers how many bytes that was.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let room = self.room.clone();
         let mut scratch = room.scratch.borrow_mut();
         let len = match self.socket.poll_read(cx, &mut scratch) {
@@ -169,8 +194,8 @@ impl Client {
             Poll::Pending => return Poll::Pending,
         };
         if len == 0 {
-            self.ending = true;
-            return Poll::Ready(Ok(()));
+            self.no_more = true;
+            return Poll::Ready(Ok(len));
         }
         let now = Instant::now();
         self.connection.active(now);
@@ -183,12 +208,12 @@ impl Client {
             self.input.extend_from_slice(arrived);
             self.start_input(now);
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(len))
     }
 
-    /// Starts what waits in the input, if it may start by now.
+    /// Starts whole requests that wait in the input, if they may start by now.
     fn start_waiting(&mut self) {
-        if !self.input.is_empty() && self.outbox.waiting() < self.pipeline_max() {
+        if (self.full || self.held.is_some()) && self.may_start() {
             self.start_input(Instant::now());
         }
     }
@@ -204,7 +229,12 @@ impl Client {
     /// are used up.
     fn start(&mut self, bytes: &[u8], now: Instant) -> usize {
         let mut used = 0;
-        while !self.ending && self.outbox.waiting() < self.pipeline_max() {
+        self.full = false;
+        while used < bytes.len() {
+            if !self.may_start() {
+                self.full = !self.ending;
+                break;
+            }
             let rest = bytes.get(used..).unwrap_or_default();
             let len = match self.held.take() {
                 Some(len) => len,
@@ -261,36 +291,36 @@ impl Client {
             now,
         };
         let worker = &self.room.worker;
-        if command::is_ours(name) {
-            return match self.connection.is_let_in() {
-                true => engine::start_ours(worker, &asker, &request),
-                false => self.refuse(),
+        let plain = match command::is_ours(name) {
+            true => None,
+            false => Some(command::plain(&request)),
+        };
+        if let Some(Plain::Connection(command)) = plain {
+            let common = &self.room.common;
+            let answer = self
+                .connection
+                .answer(command, &request, common, worker, &asker);
+            return match answer {
+                connection::Answer::Started(started) => started,
+                connection::Answer::Quit => {
+                    self.ending = true;
+                    Started::Yes
+                }
             };
         }
-        match command::plain(&request) {
-            Plain::Connection(command) => {
-                let common = &self.room.common;
-                let answer = self
-                    .connection
-                    .answer(command, &request, common, worker, &asker);
-                match answer {
-                    connection::Answer::Started(started) => started,
-                    connection::Answer::Quit => {
-                        self.ending = true;
-                        Started::Yes
-                    }
-                }
-            }
-            plain if self.connection.is_let_in() => {
-                engine::start_plain(worker, &asker, plain, &request)
-            }
-            _ => self.refuse(),
+        if !self.connection.is_let_in() {
+            self.outbox.answer(b"-NOAUTH Authentication required.\r\n");
+            return Started::Yes;
         }
-    }
-
-    fn refuse(&self) -> Started {
-        self.outbox.answer(b"-NOAUTH Authentication required.\r\n");
-        Started::Yes
+        if let Some(error) = self.connection.refuses(plain, &request) {
+            worker.note(&error);
+            self.outbox.answer(&engine::error_reply(&error));
+            return Started::Yes;
+        }
+        match plain {
+            Some(plain) => engine::start_plain(worker, &asker, plain, &request),
+            None => engine::start_ours(worker, &asker, &request),
+        }
     }
 
     fn break_framing(&mut self, what: &str) {
@@ -302,12 +332,12 @@ impl Client {
 
     /// Writes the replies that are ready, as far as the client takes them.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        self.outbox
-            .take(&mut self.output)
-            .map_err(|why| match why {
-                Broken::Unread => End::Unread,
-                Broken::CutReply => End::Over,
-            })?;
+        match self.outbox.take(&mut self.output) {
+            Some(Broken::Unread) => return Err(End::Unread),
+            // Whole replies that came before still leave.
+            Some(Broken::CutReply) => self.ending = true,
+            None => {}
+        }
         while self.written < self.output.len() {
             let rest = self.output.get(self.written..).unwrap_or_default();
             match self.socket.poll_write(cx, rest) {

@@ -13,8 +13,10 @@ use subtle::ConstantTimeEq;
 use super::Common;
 use super::client::Selected;
 use super::registry::Entry;
+use crate::command::Plain;
 use crate::command::plain::Connection as Command;
 use crate::engine::{self, Asker, Started, Worker};
+use crate::error::Error;
 use crate::resp::{Protocol, Request, integer, write};
 
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
@@ -41,6 +43,8 @@ pub struct Connection {
     first_database: u32,
     guarded: bool,
     let_in: bool,
+    /// MULTI was refused: what is meant to be part of the transaction must not run without it.
+    in_refused_transaction: bool,
 }
 
 /// What became of a command.
@@ -62,6 +66,7 @@ impl Connection {
             first_database: common.target.database,
             guarded,
             let_in: !guarded,
+            in_refused_transaction: false,
         }
     }
 
@@ -85,9 +90,32 @@ impl Connection {
         self.let_in
     }
 
+    /// Why a command is refused, if it is: its transaction could not begin. Clients send MULTI,
+    /// the commands and EXEC in one go; the commands alone would be half of what was asked.
+    pub fn refuses(&mut self, plain: Option<Plain>, request: &Request<'_>) -> Option<Error> {
+        let was = self.in_refused_transaction;
+        if !was && plain != Some(Plain::OwnConnection) {
+            return None;
+        }
+        let name = request.arg(0).to_ascii_uppercase();
+        match name.as_slice() {
+            b"MULTI" => self.in_refused_transaction = true,
+            b"EXEC" | b"DISCARD" => self.in_refused_transaction = false,
+            _ => {}
+        }
+        if !was {
+            return None;
+        }
+        Some(Error::client(match name.as_slice() {
+            b"EXEC" => "EXECABORT Transaction discarded because MULTI was refused.",
+            _ => "ERR refused, because the MULTI before it was; DISCARD or RESET ends this",
+        }))
+    }
+
     /// It has just sent something.
     pub fn active(&self, now: Instant) {
         self.entry.active(now);
+        self.entry.settled(self.protocol, self.database.get());
     }
 
     /// Answers one of these commands.
@@ -103,6 +131,8 @@ impl Connection {
             command,
             Command::Auth | Command::Hello | Command::Quit | Command::Reset
         );
+        // SELECTs that were answered since must show in what is told now.
+        self.entry.settled(self.protocol, self.database.get());
         let mut out = Vec::new();
         if !self.let_in && !may {
             write::error(&mut out, "NOAUTH Authentication required.");
@@ -121,7 +151,10 @@ impl Connection {
                     _ => arity(&mut out, "ping"),
                 },
                 Command::Quit => write::simple(&mut out, "OK"),
-                Command::Reset => self.reset(&mut out),
+                Command::Reset => match request.len() {
+                    1 => self.reset(&mut out),
+                    _ => arity(&mut out, "reset"),
+                },
                 Command::Select => return self.select(request, worker, asker),
             }
         }
@@ -134,7 +167,7 @@ impl Connection {
     }
 
     fn select(&mut self, request: &Request<'_>, worker: &Rc<Worker>, asker: &Asker<'_>) -> Answer {
-        let database = integer(request.arg(1));
+        let database = integer(request.arg(1)).and_then(|number| i32::try_from(number).ok());
         let started = match database.map(u32::try_from) {
             _ if request.len() != 2 => answer(asker, |out| arity(out, "select")),
             None => answer(asker, |out| {
@@ -153,6 +186,7 @@ impl Connection {
         // Replies of requests on their way may still select; a new cell is out of their reach.
         self.database = Rc::new(self.first_database.into());
         self.let_in = !self.guarded;
+        self.in_refused_transaction = false;
         self.entry.rename(|names| names.name.clear());
         write::simple(out, "RESET");
     }
@@ -285,8 +319,10 @@ impl Connection {
         match (sub.as_slice(), args) {
             (b"ID", 0) => write::integer(out, self.entry.id as i64),
             (b"INFO", 0) => self.text(out, &(self.entry.line() + "\n")),
-            // TYPE and ID filter the list; there is one type, and ids can be looked up in all.
-            (b"LIST", 0 | 2..) => self.text(out, &common.registry.list()),
+            (b"LIST", _) => match wanted(request) {
+                Some(wanted) => self.text(out, &common.registry.list(wanted)),
+                None => write::error(out, "ERR syntax error"),
+            },
             (b"GETNAME", 0) => match self.entry.names().name.as_str() {
                 "" => write::null(out, self.protocol),
                 name => write::bulk(out, name.as_bytes()),
@@ -308,8 +344,7 @@ impl Connection {
             }
             (b"", _) => arity(out, "client"),
             (
-                b"ID" | b"INFO" | b"LIST" | b"GETNAME" | b"SETNAME" | b"SETINFO" | b"NO-EVICT"
-                | b"NO-TOUCH",
+                b"ID" | b"INFO" | b"GETNAME" | b"SETNAME" | b"SETINFO" | b"NO-EVICT" | b"NO-TOUCH",
                 _,
             ) => {
                 let sub = String::from_utf8_lossy(&sub).to_lowercase();
@@ -317,11 +352,8 @@ impl Connection {
             }
             (other, _) if OWN_CONNECTION.iter().any(|name| name.as_bytes() == other) => {
                 let sub = String::from_utf8_lossy(other);
-                let text = format!(
-                    "ERR 'CLIENT {sub}' needs a connection of its own, which this sidecar does not \
-                     give yet"
-                );
-                write::error(out, &text);
+                let error = engine::needs_own_connection(&format!("CLIENT {sub}"));
+                write::error(out, &error.text);
             }
             _ => {
                 let sub = request.arg(1);
@@ -371,6 +403,27 @@ fn answer(asker: &Asker<'_>, fill: impl FnOnce(&mut Vec<u8>)) -> Started {
 fn arity(out: &mut Vec<u8>, name: &str) {
     let text = format!("ERR wrong number of arguments for '{name}' command");
     write::error(out, &text);
+}
+
+/// Which clients a `CLIENT LIST` asks for; `None` if its options are wrong. All clients here are of the
+/// type `normal`.
+fn wanted<'a>(request: &'a Request<'_>) -> Option<impl Fn(u64) -> bool + 'a> {
+    let option = request.arg(2).to_ascii_uppercase();
+    let ids: Option<Vec<i64>> = match (option.as_slice(), request.len()) {
+        (b"", 2) => None,
+        (b"TYPE", 4) => match request.arg(3).to_ascii_lowercase().as_slice() {
+            b"normal" => None,
+            b"master" | b"replica" | b"slave" | b"pubsub" => Some(Vec::new()),
+            _ => return None,
+        },
+        (b"ID", 4..) => Some(
+            (3..request.len())
+                .map(|at| integer(request.arg(at)))
+                .collect::<Option<_>>()?,
+        ),
+        _ => return None,
+    };
+    Some(move |id: u64| ids.as_ref().is_none_or(|ids| ids.contains(&(id as i64))))
 }
 
 /// Longest name a client may give itself. Redis has no bound; every client keeps its name.

@@ -4,16 +4,20 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::process::umask;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::{Address, Listen};
 
 /// Clients that may wait to be accepted; the system bounds it further (`net.core.somaxconn`).
 const BACKLOG: i32 = 1024;
+
+/// How long a client that vanished without a word may hold its place; as Redis has it by default.
+const KEEPALIVE: Duration = Duration::from_secs(300);
 
 /// A socket that clients connect to.
 pub enum Listener {
@@ -99,6 +103,8 @@ impl Listener {
                 let (stream, peer) = listener.accept().await?;
                 // Replies are written once per wake-up; Nagle would hold them back.
                 stream.set_nodelay(true)?;
+                let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+                SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
                 let ours = stream.local_addr()?;
                 Ok(Stream::Tcp(stream.into_std()?, peer, ours))
             }

@@ -100,8 +100,9 @@ async fn serve(listeners: Vec<Listener>, common: Arc<Common>) -> Result<(), Stri
         // An aborted task answers that it was; the listener is closed by then.
         let _ = task.await;
     }
-    let drained = drain(&workers, &common.config).await;
+    // Before the drain: the process that follows us may be listening on the same path by its end.
     listen::remove_sockets(&common.config.listen);
+    let drained = drain(&workers, &common.config).await;
     match drained {
         true => tracing::info!("all clients drained, bye"),
         false => tracing::warn!("listen.drain_ms is over, closing the remaining clients"),

@@ -68,11 +68,12 @@ impl Registry {
         self.0.remove(&id);
     }
 
-    /// A line for each client, oldest first.
-    pub fn list(&self) -> String {
+    /// A line for each client whose id is `wanted`, oldest first.
+    pub fn list(&self, wanted: impl Fn(u64) -> bool) -> String {
         let mut lines: Vec<(u64, String)> = self
             .0
             .iter()
+            .filter(|entry| wanted(entry.id))
             .map(|entry| (entry.id, entry.line()))
             .collect();
         lines.sort();

@@ -21,7 +21,7 @@ use crate::upstream::{Shared, Upstream};
 
 /// Bytes that one read from a client may bring. One buffer serves all clients of a worker, so an
 /// idle client holds none.
-const READ_BYTES: usize = 64 * 1024;
+pub const READ_BYTES: usize = 64 * 1024;
 
 /// A worker as the accepting thread sees it.
 pub struct WorkerHandle {

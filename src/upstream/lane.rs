@@ -70,6 +70,8 @@ struct Inner {
     waker: RefCell<Option<Waker>>,
     health: RefCell<Health>,
     last_heard: Cell<Instant>,
+    last_given: Cell<Instant>,
+    closed: Cell<bool>,
     link: RefCell<Option<Link>>,
 }
 
@@ -107,6 +109,8 @@ impl Lane {
             waker: RefCell::new(None),
             health: RefCell::new(Health::Trying { since: now }),
             last_heard: Cell::new(now),
+            last_given: Cell::new(now),
+            closed: Cell::new(false),
             link: RefCell::new(None),
         }));
         tokio::task::spawn_local(run(lane.clone()));
@@ -133,6 +137,7 @@ impl Lane {
             return receiver.fail(error);
         }
         let timeout = Duration::from_millis(self.0.shared.config.timeout_ms);
+        self.0.last_given.set(now);
         let mut queue = self.0.queue.borrow_mut();
         queue.push(parts, answer, receiver, (now, timeout));
         if queue.unsent().len() >= FLUSH_BYTES
@@ -160,6 +165,20 @@ impl Lane {
     /// Whether it can never be up.
     pub fn has_ended(&self) -> bool {
         matches!(*self.0.health.borrow(), Health::Ended { .. })
+    }
+
+    /// When it was last given a request, if it owes no reply.
+    pub fn idle_since(&self) -> Option<Instant> {
+        let is_idle = self.0.queue.borrow().is_empty();
+        is_idle.then(|| self.0.last_given.get())
+    }
+
+    /// Ends it. It must owe nothing and be given nothing more.
+    pub fn close(&self) {
+        self.0.closed.set(true);
+        if let Some(waker) = self.0.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
     }
 
     fn tell(&self, verdict: Verdict) {
@@ -192,23 +211,29 @@ impl Lane {
 async fn run(lane: Lane) {
     let config = lane.0.shared.config.clone();
     let mut backoff_ms = config.backoff_min_ms;
-    loop {
+    // The sessions' database is configured, not asked for: it may be there again.
+    let may_end = lane.0.database != lane.0.shared.target.database;
+    while !lane.0.closed.get() {
         let connected = while_expiring(&lane, connect(&lane)).await;
         match connected {
             Ok(link) => {
                 backoff_ms = config.backoff_min_ms;
                 came_up(&lane);
                 let why = serve(&lane, link).await;
+                if lane.0.closed.get() {
+                    lane.0.shared.metrics.lanes_up.sub();
+                    return;
+                }
                 lost(&lane, &why);
             }
-            Err(Refused::NoDatabase(why)) => {
+            Err(Refused::NoDatabase(why)) if may_end => {
                 let error = Error::upstream(why.as_bytes());
                 *lane.0.health.borrow_mut() = Health::Ended { why };
                 let verdict = lane.0.queue.borrow_mut().fail_all(&error);
                 lane.tell(verdict);
                 return;
             }
-            Err(Refused::Unreachable(why)) => unreachable(&lane, &why),
+            Err(Refused::NoDatabase(why) | Refused::Unreachable(why)) => unreachable(&lane, &why),
         }
         // Half to the whole of the time, so that sidecars do not come back all at once.
         let wait_ms = backoff_ms / 2 + jitter(backoff_ms / 2 + 1);
@@ -305,6 +330,9 @@ async fn serve(lane: &Lane, link: Link) -> String {
     let mut armed = false;
     let why = poll_fn(move |cx| {
         register(lane, cx);
+        if lane.0.closed.get() {
+            return Poll::Ready("closed".into());
+        }
         // Reading must go on while a write waits: upstream stops reading when nobody takes its
         // replies, and both would wait for ever (redis-rs met this with large values, issue 1955).
         if let Err(why) = poll_write(lane, cx) {
@@ -408,6 +436,10 @@ struct Inbox {
     scanned: usize,
     /// Replies of the front slot that are whole.
     whole: usize,
+    /// Pieces of the front slot's reply have left already: `bytes` begins in the middle of it.
+    in_reply: bool,
+    /// Most bytes there were since the buffer was made.
+    bytes_peak: usize,
 }
 
 impl Inbox {
@@ -429,6 +461,7 @@ impl Inbox {
 
     /// Gives every whole reply to whom it belongs, and a large one as far as it has come.
     fn deliver(&mut self, lane: &Lane) -> Result<(), String> {
+        self.bytes_peak = self.bytes_peak.max(self.bytes.len());
         loop {
             let rest = self.bytes.get(self.scanned..).unwrap_or_default();
             if rest.is_empty() {
@@ -443,8 +476,8 @@ impl Inbox {
                 self.pass_on_a_piece(lane);
                 return Ok(());
             }
-            if self.whole == 0 && self.bytes.first() == Some(&b'>') {
-                // A push belongs to no request, and lanes subscribe to nothing.
+            if self.is_push() {
+                // It belongs to no request, and lanes subscribe to nothing.
                 self.bytes.advance(std::mem::take(&mut self.scanned));
                 continue;
             }
@@ -455,6 +488,11 @@ impl Inbox {
                 _ => self.hand_over(lane)?,
             }
         }
+    }
+
+    /// Whether what is being scanned is a push, which only a reply's first byte can tell.
+    fn is_push(&self) -> bool {
+        !self.in_reply && self.whole == 0 && self.bytes.first() == Some(&b'>')
     }
 
     fn hand_over(&mut self, lane: &Lane) -> Result<(), String> {
@@ -472,14 +510,16 @@ impl Inbox {
         self.bytes.advance(self.scanned);
         self.scanned = 0;
         self.whole = 0;
-        if self.bytes.is_empty() && self.bytes.capacity() > IDLE_BYTES_MAX {
+        self.in_reply = false;
+        if self.bytes.is_empty() && self.bytes_peak > IDLE_BYTES_MAX {
             self.bytes = BytesMut::new();
+            self.bytes_peak = 0;
         }
         Ok(())
     }
 
     fn pass_on_a_piece(&mut self, lane: &Lane) {
-        if self.scanned < PIECE_BYTES {
+        if self.scanned < PIECE_BYTES || self.is_push() {
             return;
         }
         let mut queue = lane.0.queue.borrow_mut();
@@ -498,6 +538,7 @@ impl Inbox {
         }
         self.bytes.advance(self.scanned);
         self.scanned = 0;
+        self.in_reply = true;
     }
 }
 

@@ -87,8 +87,12 @@ pub async fn connect(
         reply = ask(&mut link, &[b"SELECT", text.as_bytes()])
             .await
             .map_err(unreachable)?;
-        if reply.starts_with(b"-") {
+        // Anything else it may say here (-BUSY, -NOPERM, -LOADING) is about the moment.
+        if reply.starts_with(b"-ERR DB index") || reply.starts_with(b"-ERR invalid DB index") {
             return Err(Refused::NoDatabase(said(&reply)));
+        }
+        if reply.starts_with(b"-") {
+            return Err(Refused::Unreachable(said(&reply)));
         }
     }
     Ok((link, Server { version }))

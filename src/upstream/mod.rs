@@ -70,7 +70,8 @@ impl Upstream {
             return Ok(lane.clone());
         }
         lanes.retain(|_, lane| !lane.has_ended());
-        if lanes.len() >= PLAIN_LANES_MAX {
+        let is_configured = database == self.shared.target.database;
+        if lanes.len() >= PLAIN_LANES_MAX && !is_configured && !make_room(&mut lanes) {
             return Err(Error::client(format!(
                 "ERR too many databases in use through this sidecar, at most {PLAIN_LANES_MAX} \
                  pairs of protocol and database are allowed"
@@ -91,6 +92,20 @@ impl Upstream {
             Road::Plain(2, database) => self.plain(Protocol::Resp2, database),
             Road::Plain(_, database) => self.plain(Protocol::Resp3, database),
         }
+    }
+}
+
+/// Closes the lane that has been idle for longest; answers whether there was one.
+fn make_room(lanes: &mut HashMap<(u8, u32), Lane>) -> bool {
+    let idle = lanes
+        .iter()
+        .filter_map(|(key, lane)| Some((lane.idle_since()?, *key)));
+    match idle.min().and_then(|(_, key)| lanes.remove(&key)) {
+        Some(lane) => {
+            lane.close();
+            true
+        }
+        None => false,
     }
 }
 

@@ -70,8 +70,8 @@ pub struct Slot {
 /// How much of a request was sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sent {
-    /// Nothing, or not all: upstream cannot have done it.
-    No,
+    /// Not all: upstream cannot have done the last command.
+    Partly,
     /// Nothing of it at all.
     Untouched,
     /// Everything.
@@ -86,6 +86,8 @@ pub struct Queue {
     slots: VecDeque<Slot>,
     /// How many slots at the front have run out of time; their replies are thrown away.
     late: usize,
+    /// Most bytes there were since the buffer was made.
+    peak: usize,
 }
 
 /// What became of the slots when a deadline passed or the connection was lost: whom to tell what,
@@ -126,6 +128,7 @@ impl Queue {
     ) {
         let before = self.requests.len();
         parts.for_each(|part| self.requests.extend_from_slice(part));
+        self.peak = self.peak.max(self.requests.len());
         self.slots.push_back(Slot {
             len: self.requests.len() - before,
             replies,
@@ -174,8 +177,10 @@ impl Queue {
         self.requests.advance(slot.len);
         self.written -= slot.len;
         self.late = self.late.saturating_sub(1);
-        if self.slots.is_empty() && self.requests.capacity() > IDLE_BYTES_MAX {
+        // What `advance` has passed no longer counts as capacity, so the peak is what tells.
+        if self.slots.is_empty() && self.peak > IDLE_BYTES_MAX {
             self.requests = BytesMut::new();
+            self.peak = 0;
         }
         Some(slot)
     }
@@ -241,7 +246,9 @@ impl Queue {
                 // Late, or asked for on nobody's behalf: it is not worth a second try.
                 (Sent::Whole, Receiver::Nobody) => return false,
                 (Sent::Whole, _) => !slot.writes && !slot.retried,
-                _ => true,
+                // Of several commands upstream may have done the first ones.
+                (Sent::Partly, _) => !slot.writes || slot.replies == 1,
+                (Sent::Untouched, _) => true,
             };
             if again {
                 verdict.retried += u64::from(sent == Sent::Whole);
@@ -279,7 +286,7 @@ impl Queue {
             (at, index) = (end, index + 1);
             let sent = match self.written {
                 n if n >= end => Sent::Whole,
-                n if n > start => Sent::No,
+                n if n > start => Sent::Partly,
                 _ => Sent::Untouched,
             };
             let kept = keep(slot, sent);
