@@ -270,14 +270,15 @@ fn group<'a>(words: &mut impl Iterator<Item = &'a str>) -> Vec<Argument> {
                     list.iter().map(|argument| argument.name.clone()).collect()
                 };
                 let before = arguments.len().saturating_sub(inner.len());
-                if !inner.is_empty() && names(&arguments[before..]) == names(&inner) {
+                let repeats = !inner.is_empty() && inner.iter().all(|argument| argument.multiple);
+                if repeats && names(&arguments[before..]) == names(&inner) {
                     if inner.len() == 1 {
                         arguments[before].multiple = true;
                     } else {
-                        let block = arguments.split_off(before);
+                        let mut block = arguments.split_off(before);
                         arguments.push(Argument {
                             name: names(&block).join("-"),
-                            token: None,
+                            token: block[0].token.take(),
                             optional: false,
                             multiple: true,
                             block,
@@ -344,6 +345,14 @@ mod tests {
             argument("token", Some("EXCEPT"), true, false)
         );
         assert_eq!(required("token field [by]"), 2);
+        let create = parse(super::super::create::ROW.syntax);
+        let tokens: Vec<_> = create.iter().map(|a| a.token.as_deref()).collect();
+        assert_eq!(
+            tokens,
+            [Some("USER"), Some("IDLE"), Some("LIFE"), Some("FIELDS")]
+        );
+        assert!(create.iter().all(|argument| argument.optional));
+        assert!(create[3].multiple && create[3].block.iter().all(|a| a.token.is_none()));
     }
 
     #[test]
