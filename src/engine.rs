@@ -10,7 +10,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::command::{self, Call, Found, Introspection, Kind, Order, Plain, Row};
 use crate::config::Config;
@@ -32,7 +32,12 @@ pub struct Worker {
     pub upstream: Upstream,
     /// The counters.
     pub metrics: Arc<Metrics>,
+    /// When the log was last told of a superseded secret.
+    pub superseded_told: Cell<Option<Instant>>,
 }
+
+/// How long the log is spared further superseded secrets; the counter has them all.
+const SUPERSEDED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Who asks.
 pub struct Asker<'a> {
@@ -196,11 +201,10 @@ fn introspect(
     Started::Yes
 }
 
-/// A SESS.* command on its way.
+/// A SESS.* command on its way, or what it does behind its reply: then no client waits.
 struct Job {
     worker: Rc<Worker>,
-    outbox: Rc<Outbox>,
-    place: Place,
+    client: Option<(Rc<Outbox>, Place)>,
     protocol: Protocol,
 }
 
@@ -223,8 +227,10 @@ fn start_session(
     };
     let begin = || Job {
         worker: worker.clone(),
-        outbox: asker.outbox.clone(),
-        place: asker.outbox.begin(Road::Session, claim),
+        client: Some((
+            asker.outbox.clone(),
+            asker.outbox.begin(Road::Session, claim),
+        )),
         protocol: asker.protocol,
     };
     match row.kind {
@@ -297,11 +303,19 @@ fn open(job: Job, call: Call, token: Token, env: &Env<'_>, now: Instant) {
 
 impl Job {
     /// Does what a step asks for, until there is a reply.
-    fn proceed(self, step: Result<Step, Error>, now: Instant) {
+    fn proceed(mut self, step: Result<Step, Error>, now: Instant) {
         match step {
             Ok(Step::Done(done)) => {
-                self.outbox.finish(self.place, &done.reply);
-                send(&self.worker, &done.after, Receiver::Nobody, now);
+                if let Some(warning) = &done.warning {
+                    self.worker.metrics.index_troubles.add();
+                    tracing::warn!(warning, "a session command left something undone");
+                }
+                if let Some((outbox, place)) = self.client.take() {
+                    outbox.finish(place, &done.reply);
+                }
+                if let Some(after) = done.after {
+                    self.proceed(Ok(*after), now);
+                }
             }
             Ok(Step::Send {
                 batches,
@@ -309,7 +323,7 @@ impl Job {
                 fold,
             }) => {
                 let worker = self.worker.clone();
-                let place = (self.outbox.clone(), self.place);
+                let client = self.client.clone();
                 let shapes: Vec<Shape> = batches.iter().map(Batch::shape).collect();
                 let receive = move |reply: Result<&[u8], Error>| {
                     let worker = self.worker.clone();
@@ -321,13 +335,15 @@ impl Job {
                     return receive(Ok(b""));
                 }
                 send(&worker, &batches, Receiver::Whole(Box::new(receive)), now);
-                if settled {
-                    place.0.settle(place.1);
+                if let (true, Some((outbox, place))) = (settled, client) {
+                    outbox.settle(place);
                 }
             }
             Err(error) => {
                 self.worker.note(&error);
-                self.outbox.finish(self.place, &error_reply(&error));
+                if let Some((outbox, place)) = self.client {
+                    outbox.finish(place, &error_reply(&error));
+                }
             }
         }
     }
@@ -362,6 +378,13 @@ impl Worker {
         self.metrics.sessions_missing.add();
         if standing == Standing::Superseded {
             self.metrics.superseded_secrets.add();
+            // One forgotten tab that polls must not fill the log.
+            let now = Instant::now();
+            let last = self.superseded_told.replace(Some(now));
+            if last.is_some_and(|last| now - last < SUPERSEDED_PAUSE) {
+                self.superseded_told.set(last);
+                return;
+            }
             tracing::warn!(
                 handle = ?token.handle,
                 "a token was used after its session was rotated away from it: an old tab, or theft"

@@ -25,6 +25,20 @@ pub struct Error {
     pub text: Cow<'static, str>,
 }
 
+/// Longest piece of an argument that an error text repeats: shorter than a token's handle, so that a
+/// token in the wrong place is never in an error that somebody's framework logs.
+const QUOTED_BYTES_MAX: usize = 15;
+
+/// An argument as an error text may repeat it.
+pub fn quoted(argument: &[u8]) -> String {
+    match argument.get(..QUOTED_BYTES_MAX) {
+        Some(start) if argument.len() > QUOTED_BYTES_MAX => {
+            format!("'{}...'", start.escape_ascii())
+        }
+        _ => format!("'{}'", argument.escape_ascii()),
+    }
+}
+
 impl Error {
     /// The client asked for something that cannot be. `text` begins with a code, mostly `ERR`.
     pub fn client(text: impl Into<Cow<'static, str>>) -> Error {

@@ -17,6 +17,9 @@ const USER: &[u8] = b"<user>";
 /// The handle of the pretended session of a user.
 const HANDLE: &[u8] = b"example-session_";
 
+/// Most arguments that are explained: the play is not interrupted for other clients.
+const ARGS_MAX: usize = 64;
+
 /// What we wrote ourselves is taken as it is.
 const LIMITS: RequestLimits = RequestLimits {
     bytes_max: usize::MAX / 2,
@@ -29,6 +32,14 @@ const LIMITS: RequestLimits = RequestLimits {
 /// # Errors
 /// Origin client: no such command, or its arguments are wrong.
 pub fn lines(call: &Call, env: &Env<'_>) -> Result<Vec<String>, Error> {
+    if call.args.len() > ARGS_MAX {
+        return Err(Error::too_big(
+            "arguments to be explained",
+            call.args.len(),
+            ARGS_MAX,
+            "it is played in one go",
+        ));
+    }
     let name = call.args.get(0);
     let row = command::find(name)
         .or_else(|| command::find(&[b"SESS.", name].concat()))
@@ -89,13 +100,17 @@ impl Stage {
 
     fn session(&mut self, handle: &Handle, hash: &SecretHash, user: &[u8], env: &Env<'_>) {
         let key = env.keys.session(handle);
-        let idle_ms = (env.session.idle_s * 1000).to_string();
+        let idle = env.session.idle_s * 1000;
+        let idle_ms = idle.to_string();
+        // So much of the TTL is gone that a use of the session writes it again.
+        let ttl_ms = idle.saturating_sub(env.session.touch_every_ms(idle) + 1);
+        let ttl_ms = ttl_ms.max(1).to_string();
         let deadline = (env.now_ms + env.session.life_s as i64 * 1000).to_string();
         let mut args: Vec<&[u8]> = vec![b"HSET", &key, field::SECRET, hash.as_bytes()];
         args.extend([field::USER, user, field::IDLE, idle_ms.as_bytes()]);
         args.extend([field::DEADLINE, deadline.as_bytes(), field::VERSION, b"1"]);
         self.execute(&args);
-        self.execute(&[b"PEXPIRE", &key, idle_ms.as_bytes()]);
+        self.execute(&[b"PEXPIRE", &key, ttl_ms.as_bytes()]);
     }
 
     fn execute(&mut self, args: &[&[u8]]) {
@@ -121,10 +136,13 @@ impl Stage {
     fn run(&mut self, mut step: Step, env: &Env<'_>) -> Result<(), Error> {
         loop {
             match step {
-                Step::Done(done) => {
-                    self.play(&done.after);
-                    return Ok(());
-                }
+                Step::Done(done) => match done.after {
+                    Some(after) => {
+                        self.lines.push("# behind the reply:".into());
+                        step = *after;
+                    }
+                    None => return Ok(()),
+                },
                 Step::Send { batches, fold, .. } => {
                     let (reply, shapes) = self.play(&batches);
                     step = fold(env, Replies::new(&shapes, &reply))?;

@@ -52,6 +52,7 @@ counters! {
     unread_clients: "Clients closed because they did not read their replies.",
     sessions_missing: "Tokens for which there was no session.",
     superseded_secrets: "Tokens used after their session was rotated away from them.",
+    index_troubles: "Writes whose index could not follow; a later use of the session tries again.",
     upstream_connects: "Connections made to upstream.",
     upstream_losses: "Connections to upstream lost.",
     upstream_timeouts: "Commands that upstream did not answer in time.",

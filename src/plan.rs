@@ -194,8 +194,10 @@ pub enum Step {
 pub struct Done {
     /// The reply, in the client's protocol.
     pub reply: Vec<u8>,
-    /// Sent behind the reply and not awaited: coalesced touches, healing of indexes.
-    pub after: Vec<Batch>,
+    /// Done behind the reply, which does not wait for it: coalesced touches, healing of indexes.
+    pub after: Option<Box<Step>>,
+    /// What the operator should know.
+    pub warning: Option<String>,
 }
 
 impl Step {
@@ -228,6 +230,17 @@ impl Step {
         let mut done = Done::default();
         fill(&mut done.reply);
         Step::Done(done)
+    }
+
+    /// The same step with a warning, if it is the end.
+    pub fn warn(self, warning: Option<String>) -> Step {
+        match self {
+            Step::Done(done) => Step::Done(Done {
+                warning: done.warning.or(warning),
+                ..done
+            }),
+            send => send,
+        }
     }
 
     /// The end, with an integer.

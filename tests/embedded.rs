@@ -866,7 +866,10 @@ fn the_script_of_session_plans_does_what_it_does_in_lua() {
     pair.agree("FLUSHALL");
     eval(&mut pair, "k @s old 100000 @s new");
     pair.agree("EXISTS k");
+    eval(&mut pair, "k @s old 100000 @s new");
     pair.agree("HSET k @s old @v 3 f 1");
+    eval(&mut pair, "k @s old 100000 @s new");
+    pair.agree("HSET k @i 60000 @a 130000");
     eval(&mut pair, "k @s other 100000 @s new");
     pair.agree("HGETALL k");
     eval(&mut pair, "k @s old 100000 @s new f 2 g 3");

@@ -775,14 +775,9 @@ fn indexes_heal() {
     let list = client.line("SESS.LIST alice");
     assert_eq!(list.items().len(), 1, "{list}");
     assert_eq!(list.items()[0].get("handle").text(), handle(&live));
-    // The dead are removed behind the reply.
-    for gone in [
-        ghost,
-        handle(&lost),
-        handle(&bobs),
-        remains,
-        "CCCCCCCCCCCCCCCC",
-    ] {
+    // The dead are removed behind the reply. Bob's is not: a session whose user is not alice may be
+    // on its way to her, indexed first; a reader that removed it would hide it from her logout.
+    for gone in [ghost, handle(&lost), remains, "CCCCCCCCCCCCCCCC"] {
         until("LIST removes the dead", SOON, || {
             direct.cmd(&["ZSCORE", index, gone]).is_null()
         });
@@ -796,7 +791,6 @@ fn indexes_heal() {
     assert_eq!(client.cmd(&["SESS.GET", &bobs, "b"]).to_string(), "[\"1\"]");
     until("LOGOUT removes the dead", SOON, || {
         direct.cmd(&["ZSCORE", index, ghost]).is_null()
-            && direct.cmd(&["ZSCORE", index, handle(&bobs)]).is_null()
     });
 }
 

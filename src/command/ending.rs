@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::upkeep::{self, text};
+use super::upkeep;
 use crate::plan::{Batch, Env, Step};
 use crate::session::{Handle, Record, SecretHash};
 
@@ -25,8 +25,6 @@ pub enum Verdict {
     End,
     /// It lives on.
     Spare,
-    /// It does not belong into the index that named it.
-    Foreign,
 }
 
 /// Decides about a live session. The last argument is now, epoch ms.
@@ -59,7 +57,7 @@ impl Ending {
         Step::first(batches, move |env, mut replies| {
             let (mut ends, mut gone) = (Vec::new(), Vec::new());
             for candidate in &candidates {
-                let record = upkeep::peeked(&mut replies, env)?;
+                let record = upkeep::peeked(&mut replies)?;
                 let verdict = record
                     .as_ref()
                     .map(|record| (self.judge)(candidate, record, env.now_ms));
@@ -68,6 +66,8 @@ impl Ending {
                         ends.push((candidate.handle, record.user.map(<[u8]>::to_vec)));
                     }
                     (Some(Verdict::Spare), _) => {}
+                    // Also a session that is over by our clock ends above: another sidecar, whose
+                    // clock is behind, would still serve it.
                     _ => gone.push(candidate.handle),
                 }
             }
@@ -94,7 +94,8 @@ impl Ending {
     }
 }
 
-/// Heals a user's index: takes out what is no session of the user any more, and what expired long ago.
+/// Heals a user's index: takes out what was found to be no session any more. A score alone is no
+/// proof of that.
 pub fn forget(env: &Env<'_>, user: &[u8], gone: &[Handle]) -> Option<Batch> {
     if gone.is_empty() {
         return None;
@@ -103,7 +104,5 @@ pub fn forget(env: &Env<'_>, user: &[u8], gone: &[Handle]) -> Option<Batch> {
     let mut batch = Batch::write();
     let members: Vec<&[u8]> = gone.iter().map(Handle::as_bytes).collect();
     batch.push_with(&[b"ZREM", &key], members.into_iter());
-    let long_expired = text(env.now_ms - upkeep::INDEX_SLACK_MS);
-    batch.push(&[b"ZREMRANGEBYSCORE", &key, b"-inf", &long_expired]);
     Some(batch)
 }

@@ -3,7 +3,7 @@
 //! session exists.
 
 use super::Row;
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::plan::Env;
 use crate::resp::{Args, integer};
 use crate::session::keys::field;
@@ -99,6 +99,12 @@ pub fn check(row: &Row, args: &Args, env: &Env<'_>) -> Result<Options, Error> {
                 return Err(arity(row));
             }
             read_options(row, args, fixed, allowed, env, &mut options)?;
+            if options.user.is_some() && options.grace_ms.is_some_and(|grace_ms| grace_ms > 0) {
+                return Err(Error::client(
+                    "ERR GRACE must be 0 with USER: who knew the token before a login must not \
+                     read the session after it",
+                ));
+            }
         }
     }
     Ok(options)
@@ -113,12 +119,17 @@ fn read_options(
     options: &mut Options,
 ) -> Result<(), Error> {
     let mut at = fixed;
+    let mut seen: Vec<&str> = Vec::new();
     while at < args.len() {
         let word = args.get(at);
         let name = allowed
             .iter()
             .find(|name| name.as_bytes().eq_ignore_ascii_case(word))
             .ok_or_else(|| unknown_option(row, word, allowed))?;
+        if seen.contains(name) {
+            return Err(Error::client(format!("ERR option {name} is given twice")));
+        }
+        seen.push(name);
         at += 1;
         if at >= args.len() {
             return Err(arity(row));
@@ -179,8 +190,8 @@ fn names<'a>(names: impl ExactSizeIterator<Item = &'a [u8]>, env: &Env<'_>) -> R
     for name in names {
         if field::is_reserved(name) {
             return Err(Error::client(format!(
-                "ERR field '{}': names that begin with @ are reserved",
-                name.get(..64).unwrap_or(name).escape_ascii()
+                "ERR field {}: names that begin with @ are reserved",
+                quoted(name)
             )));
         }
         if name.len() > limits.field_name_bytes_max {
@@ -245,16 +256,16 @@ fn number(
         .filter(|value| (min..=max).contains(value))
         .ok_or_else(|| {
             Error::client(format!(
-                "ERR {option} '{}': a whole number of {unit} from {min} to {max} is allowed ({bound})",
-                text.get(..32).unwrap_or(text).escape_ascii()
+                "ERR {option} {}: a whole number of {unit} from {min} to {max} is allowed ({bound})",
+                quoted(text)
             ))
         })
 }
 
 fn unknown_option(row: &Row, word: &[u8], allowed: &[&str]) -> Error {
     Error::client(format!(
-        "ERR unknown option '{}' of {}: {} {} allowed; syntax: {} {}",
-        word.get(..64).unwrap_or(word).escape_ascii(),
+        "ERR unknown option {} of {}: {} {} allowed; syntax: {} {}",
+        quoted(word),
         row.name,
         allowed.join(", "),
         if allowed.len() == 1 { "is" } else { "are" },

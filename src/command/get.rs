@@ -2,7 +2,7 @@
 //! is nothing more to ask; their bytes go into the reply as Redis sent them.
 
 use super::open::Fields;
-use super::upkeep;
+use super::upkeep::{self, Subject};
 use super::{Access, Call, Form, Kind, Missing, Need, Opened, Row};
 use crate::error::Error;
 use crate::plan::{Done, Env, Step};
@@ -39,21 +39,22 @@ pub static PEEK: Row = Row {
 };
 
 fn get(_call: &Call, opened: &Opened<'_>, env: &Env<'_>) -> Result<Step, Error> {
-    let after = if upkeep::wants_touch(env, opened) {
-        upkeep::touch(env, opened)
-    } else {
-        Vec::new()
-    };
+    let after = upkeep::wants_touch(env, opened).then(|| {
+        let timeouts = opened.record.timeouts();
+        let nothing = Step::Done(Done::default());
+        Box::new(Subject::of(opened).touch(env, timeouts, nothing))
+    });
     Ok(Step::Done(Done {
         reply: fields(opened, env),
         after,
+        warning: None,
     }))
 }
 
 fn peek(_call: &Call, opened: &Opened<'_>, env: &Env<'_>) -> Result<Step, Error> {
     Ok(Step::Done(Done {
         reply: fields(opened, env),
-        after: Vec::new(),
+        ..Done::default()
     }))
 }
 

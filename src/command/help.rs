@@ -1,7 +1,7 @@
 //! SESS.HELP: the table, for people.
 
 use super::{Call, Form, Kind, Missing, Order, Row, TABLE, find};
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::plan::{Env, Step};
 use crate::resp::write;
 
@@ -26,8 +26,8 @@ fn plan(call: &Call, _env: &Env<'_>) -> Result<Step, Error> {
             let full = [b"SESS.", name].concat();
             let row = find(name).or_else(|| find(&full)).ok_or_else(|| {
                 Error::client(format!(
-                    "ERR no SESS.* command '{}', try SESS.HELP",
-                    name.get(..64).unwrap_or(name).escape_ascii()
+                    "ERR no SESS.* command {}, try SESS.HELP",
+                    quoted(name)
                 ))
             })?;
             vec![row]

@@ -149,7 +149,7 @@ fn text(raw: &[u8]) -> Option<&[u8]> {
 fn entry(out: &mut Vec<u8>, row: &Row) {
     write::array(out, 10);
     write::bulk(out, row.name.to_lowercase().as_bytes());
-    write::integer(out, -((1 + required(row.syntax)) as i64));
+    write::integer(out, arity(row.syntax));
     let flag = if row.writes { "write" } else { "readonly" };
     write::array(out, 2);
     write::simple(out, flag);
@@ -164,12 +164,20 @@ fn entry(out: &mut Vec<u8>, row: &Row) {
     }
 }
 
-/// How many arguments the syntax requires.
-fn required(syntax: &str) -> usize {
-    parse(syntax)
+/// The arity as Redis counts it: the name included, negative where more may follow.
+fn arity(syntax: &str) -> i64 {
+    let arguments = parse(syntax);
+    let required = arguments.iter().filter(|argument| !argument.optional);
+    let least = 1 + required
+        .map(|argument| argument.block.len().max(1))
+        .sum::<usize>() as i64;
+    match arguments
         .iter()
-        .filter(|argument| !argument.optional)
-        .count()
+        .any(|argument| argument.optional || argument.multiple)
+    {
+        true => -least,
+        false => least,
+    }
 }
 
 /// One entry of `COMMAND DOCS`.
@@ -344,7 +352,9 @@ mod tests {
             parse("user [EXCEPT token]")[1],
             argument("token", Some("EXCEPT"), true, false)
         );
-        assert_eq!(required("token field [by]"), 2);
+        assert_eq!(arity("token field [by]"), -3);
+        assert_eq!(arity("token field value [field value ...]"), -4);
+        assert_eq!(arity("token"), 2);
         let create = parse(super::super::create::ROW.syntax);
         let tokens: Vec<_> = create.iter().map(|a| a.token.as_deref()).collect();
         assert_eq!(

@@ -59,8 +59,8 @@ fn read(env: &Env<'_>, handle: &Handle, wanted: &[Vec<u8>]) -> Batch {
     args.extend(field::ALL);
     args.extend(wanted.iter().map(Vec::as_slice));
     let mut batch = Batch::read();
-    batch.push(&args);
     batch.push(&[b"PTTL", &key]);
+    batch.push(&args);
     batch
 }
 
@@ -81,7 +81,12 @@ fn fold(
 ) -> Result<Step, Error> {
     let (mut live, mut gone) = (Vec::new(), Vec::new());
     for &handle in handles {
-        let mut results = replies.batch()?;
+        let mut results = match replies.batch() {
+            // Under a key of another type lies no session.
+            Err(error) if error.text.starts_with("WRONGTYPE") => Items::new(0, b""),
+            results => results?,
+        };
+        let ttl_ms = results.next().and_then(Reply::integer).unwrap_or(-2);
         let mut values = results.next().map_or(Items::new(0, b""), Reply::items);
         let mut record = Record::default();
         for name in field::ALL {
@@ -89,21 +94,26 @@ fn fold(
                 record.take(name, value);
             }
         }
-        let ttl_ms = results.next().and_then(Reply::integer).unwrap_or(-2);
-        if record.is_live(env.now_ms) && record.user == Some(user) && ttl_ms != -2 {
+        if !record.is_session() {
+            gone.push(handle);
+        } else if record.is_live(env.now_ms) && record.user == Some(user) {
+            let full_ms = record.timeouts().ttl_ms(env.now_ms);
             live.push(Entry {
                 handle,
                 record,
-                ttl_ms,
+                ttl_ms: if ttl_ms < 0 { full_ms } else { ttl_ms },
                 values,
             });
-        } else {
-            gone.push(handle);
         }
     }
     live.sort_by_key(|entry| std::cmp::Reverse(entry.record.created_ms));
     let mut done = Done {
-        after: forget(env, user, &gone).into_iter().collect(),
+        after: forget(env, user, &gone).map(|batch| {
+            Box::new(Step::last(vec![batch], |_, mut replies| {
+                replies.batch()?;
+                Ok(Step::Done(Done::default()))
+            }))
+        }),
         ..Done::default()
     };
     let out = &mut done.reply;

@@ -52,20 +52,21 @@ fn plan(call: &Call, env: &Env<'_>) -> Result<Step, Error> {
     }))
 }
 
-/// Ends what is the user's, but for the session of a token that is its current one.
+/// Ends what is the user's, but for the session of a token that is good for it.
 fn judge(user: Vec<u8>, except: Option<Token>) -> Judge {
     Box::new(move |candidate, record, now_ms| {
+        // It may just be on its way to this user: not ours to end, and not the index's to forget.
         if record.user != Some(user.as_slice()) {
-            return Verdict::Foreign;
+            return Verdict::Spare;
         }
-        match &except {
-            Some(token)
-                if token.handle == candidate.handle
-                    && record.standing(&token.hash, now_ms) == Standing::Current =>
-            {
-                Verdict::Spare
-            }
-            _ => Verdict::End,
+        let is_excepted = except.as_ref().is_some_and(|token| {
+            let standing = record.standing(&token.hash, now_ms);
+            token.handle == candidate.handle
+                && matches!(standing, Standing::Current | Standing::Grace)
+        });
+        match is_excepted {
+            true => Verdict::Spare,
+            false => Verdict::End,
         }
     })
 }

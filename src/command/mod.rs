@@ -34,7 +34,7 @@ pub use introspect::{Introspection, local_info};
 pub use open::{Found, Need, Opened, batch as open_batch, read as read_open};
 pub use plain::{Plain, plain};
 
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::plan::{Env, Step};
 use crate::resp::{Args, Protocol, Request, write};
 use crate::session::Token;
@@ -181,12 +181,8 @@ pub fn is_ours(name: &[u8]) -> bool {
 /// The error for a SESS.* name that no row has.
 pub fn unknown(request: &Request<'_>) -> Error {
     Error::client(format!(
-        "ERR unknown command '{}', try SESS.HELP",
-        request
-            .arg(0)
-            .get(..64)
-            .unwrap_or(request.arg(0))
-            .escape_ascii()
+        "ERR unknown command {}, try SESS.HELP",
+        quoted(request.arg(0))
     ))
 }
 

@@ -39,10 +39,24 @@ pub struct Opened<'a> {
     pub key: Vec<u8>,
     /// Its reserved fields.
     pub record: Record<'a>,
-    /// What is left of its TTL, ms, as Redis said when it was read.
+    /// What is left of its TTL, ms, as Redis said when it was read; the full TTL where somebody has
+    /// made the hash persistent.
     pub ttl_ms: i64,
+    /// Whether the hash has no TTL, or one that a use by this client may slide.
+    pub slides: Slides,
     /// What was read of the application's fields.
     pub fields: Fields<'a>,
+}
+
+/// What a use of the session does to its TTL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slides {
+    /// Nothing: a secret in its grace may read, not keep the session alive.
+    Never,
+    /// It slides when enough of it is gone.
+    WhenDue,
+    /// It is written now: somebody has made the hash persistent.
+    Now,
 }
 
 /// What was read of the application's fields.
@@ -78,6 +92,7 @@ pub struct Kept {
     key: Vec<u8>,
     reserved: Vec<(&'static [u8], Vec<u8>)>,
     ttl_ms: i64,
+    slides: Slides,
     field_count: usize,
 }
 
@@ -89,6 +104,7 @@ impl Opened<'_> {
             key: self.key.clone(),
             reserved: self.record.to_fields(),
             ttl_ms: self.ttl_ms,
+            slides: self.slides,
             field_count: self.fields.count(),
         }
     }
@@ -106,6 +122,7 @@ impl Kept {
             key: self.key.clone(),
             record,
             ttl_ms: self.ttl_ms,
+            slides: self.slides,
             fields: Fields::Named {
                 values: Items::new(0, b""),
                 count: self.field_count,
@@ -189,16 +206,21 @@ pub fn read<'a>(
     if !allowed || !record.is_live(env.now_ms) || pttl == -2 {
         return Ok(Found::Nothing(standing));
     }
-    // A hash that somebody made persistent counts as fully alive; the next touch gives it its TTL.
     let ttl_ms = match pttl {
         -1 => record.timeouts().ttl_ms(env.now_ms),
         pttl => (pttl - (env.now_ms - asked_ms).max(0)).max(1),
+    };
+    let slides = match standing {
+        Standing::Current if pttl == -1 => Slides::Now,
+        Standing::Current => Slides::WhenDue,
+        _ => Slides::Never,
     };
     Ok(Found::Open(Opened {
         handle: token.handle,
         key: env.keys.session(&token.handle),
         record,
         ttl_ms,
+        slides,
         fields,
     }))
 }

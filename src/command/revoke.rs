@@ -4,7 +4,7 @@ use super::ending::{Candidate, Ending, Verdict};
 use super::{Call, Form, Kind, Missing, Order, Row, form};
 use crate::error::Error;
 use crate::plan::{Env, Step};
-use crate::session::Handle;
+use crate::session::{Handle, Token};
 
 pub static ROW: Row = Row {
     name: "SESS.REVOKE",
@@ -24,6 +24,11 @@ pub static ROW: Row = Row {
 };
 
 fn plan(call: &Call, env: &Env<'_>) -> Result<Step, Error> {
+    if call.args.from(0).any(|arg| Token::parse(arg).is_some()) {
+        return Err(Error::client(
+            "ERR SESS.REVOKE takes handles, the first 16 characters of a token; SESS.DESTROY takes tokens",
+        ));
+    }
     let handles = call.args.from(0).filter_map(Handle::parse);
     let ending = Ending {
         waiting: handles

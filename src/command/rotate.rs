@@ -7,9 +7,9 @@
 use super::upkeep::{self, text};
 use super::{Access, Call, Form, Kind, Missing, Need, Opened, Row};
 use crate::error::Error;
-use crate::plan::{Batch, Env, Replies, Step};
+use crate::plan::{Batch, Done, Env, Step};
 use crate::resp::{Reply, write};
-use crate::session::Handle;
+use crate::session::NewToken;
 use crate::session::keys::field;
 use crate::session::script::SET_IF_FIELD;
 
@@ -36,7 +36,30 @@ fn plan(call: &Call, opened: &Opened<'_>, env: &Env<'_>) -> Result<Step, Error> 
     upkeep::with_room_for(call, opened, env, fields, rotate)
 }
 
+/// The indexes first, on a trip of their own: a rotation that cannot be indexed must not happen, for
+/// it would leave the session to nobody.
 fn rotate(call: &Call, opened: &Opened<'_>, env: &Env<'_>) -> Result<Step, Error> {
+    let ttl_ms = opened.record.timeouts().ttl_ms(env.now_ms);
+    let mut batches = upkeep::index(env, &opened.handle, opened.record.user, ttl_ms);
+    let new_user = new_user(call, opened);
+    batches.extend(new_user.map(|user| upkeep::index_user(env, &opened.handle, user, ttl_ms)));
+    let trips = batches.len();
+    let (call, kept) = (call.clone(), opened.keep());
+    Ok(Step::first(batches, move |env, mut replies| {
+        for _ in 0..trips {
+            replies.batch()?;
+        }
+        replace(&call, &kept.opened(), env)
+    }))
+}
+
+/// The user that the session changes to, if it does.
+fn new_user<'a>(call: &'a Call, opened: &Opened<'_>) -> Option<&'a [u8]> {
+    let user = call.options.user.map(|at| call.args.get(at));
+    user.filter(|user| Some(*user) != opened.record.user)
+}
+
+fn replace(call: &Call, opened: &Opened<'_>, env: &Env<'_>) -> Result<Step, Error> {
     let new = (env.new_token)()?.for_handle(opened.handle);
     let hash = new.token().hash;
     let user = call.options.user.map(|at| call.args.get(at));
@@ -45,78 +68,44 @@ fn rotate(call: &Call, opened: &Opened<'_>, env: &Env<'_>) -> Result<Step, Error
         Some(_) => 0,
         None => i64::try_from(env.session.rotate_grace_ms).unwrap_or(0),
     });
-    let ttl_ms = opened.record.timeouts().ttl_ms(env.now_ms);
-    let new_user = user.filter(|user| Some(*user) != opened.record.user);
-
-    let mut batches = upkeep::index(env, &opened.handle, opened.record.user, ttl_ms);
-    // Should we end right behind the rotation, the new user's index must know of it already.
-    batches.extend(new_user.map(|user| upkeep::index_user(env, &opened.handle, user, ttl_ms)));
-    let before = batches.len();
-    let mut rotation = Batch::write();
-    let (ttl, grace_until) = (text(ttl_ms), text(env.now_ms + grace_ms));
+    let mut batch = Batch::write();
+    let (now, grace_until) = (text(env.now_ms), text(env.now_ms + grace_ms));
     let verified = opened.record.secret();
     let mut args: Vec<&[u8]> = vec![b"EVAL", SET_IF_FIELD.as_bytes(), b"1", &opened.key];
-    args.extend([field::SECRET, verified, &ttl]);
+    args.extend([field::SECRET, verified, &now]);
     args.extend([field::SECRET, hash.as_bytes(), field::PREVIOUS, verified]);
     args.extend([field::GRACE, &grace_until]);
     args.extend(user.into_iter().flat_map(|user| [field::USER, user]));
-    rotation.push_with(&args, call.args.from(call.options.fields));
-    batches.push(rotation);
+    batch.push_with(&args, call.args.from(call.options.fields));
 
     let missing = call.missing(env.protocol);
-    let moved = new_user.map(|user| Moved {
-        handle: opened.handle,
-        from: opened.record.user.map(<[u8]>::to_vec),
-        to: user.to_vec(),
-        ttl_ms,
+    let left = new_user(call, opened).and(opened.record.user);
+    let leave = left.map(|user| {
+        let mut batch = Batch::write();
+        batch.push(&[b"ZREM", &env.keys.user(user), opened.handle.as_bytes()]);
+        batch
     });
-    let fold = move |env: &Env<'_>, mut replies: Replies<'_>| {
-        for _ in 0..before {
-            replies.batch()?;
-        }
+    Ok(Step::last(vec![batch], move |_, mut replies| {
         match replies.batch()?.next() {
             // Another rotation of this token came first, or the session is gone.
             Some(Reply::Integer(0)) | None => Ok(missing),
-            Some(_) => {
-                let done = Step::reply(|out| write::bulk(out, new.text()));
-                Ok(match moved {
-                    Some(moved) => moved.follow(env, done),
-                    None => done,
-                })
-            }
+            // The entry that the old user's index keeps is healed if this does not get through.
+            Some(_) => Ok(Step::Done(Done {
+                after: leave.map(|batch| {
+                    Box::new(Step::last(vec![batch], |_, mut replies| {
+                        let trouble = upkeep::index_trouble(&mut replies, 1);
+                        Ok(Step::Done(Done::default()).warn(trouble))
+                    }))
+                }),
+                ..done(&new)
+            })),
         }
-    };
-    // A change of user sends more, on which the order of later commands depends.
-    Ok(match new_user {
-        Some(_) => Step::first(batches, fold),
-        None => Step::last(batches, fold),
-    })
+    }))
 }
 
-/// A session that has changed its user.
-struct Moved {
-    handle: Handle,
-    from: Option<Vec<u8>>,
-    to: Vec<u8>,
-    ttl_ms: i64,
-}
-
-impl Moved {
-    /// Enters it for the new user again (a list may have dropped the entry while the session was not
-    /// the user's yet), takes it out for the old one, then goes on with `done`.
-    fn follow(self, env: &Env<'_>, done: Step) -> Step {
-        let mut batches = vec![upkeep::index_user(env, &self.handle, &self.to, self.ttl_ms)];
-        if let Some(from) = self.from {
-            let mut batch = Batch::write();
-            batch.push(&[b"ZREM", &env.keys.user(&from), self.handle.as_bytes()]);
-            batches.push(batch);
-        }
-        let trips = batches.len();
-        Step::last(batches, move |_, mut replies| {
-            for _ in 0..trips {
-                replies.batch()?;
-            }
-            Ok(done)
-        })
-    }
+/// The end, with the new token.
+fn done(new: &NewToken) -> Done {
+    let mut done = Done::default();
+    write::bulk(&mut done.reply, new.text());
+    done
 }

@@ -1,10 +1,9 @@
 //! SESS.TOUCH: slides the deadline now, and may change the timeouts. Index score first, TTL second.
 
-use super::upkeep::{self, text};
+use super::upkeep::{self, STATE, Subject, text};
 use super::{Access, Call, Form, Kind, Missing, Need, Opened, Row};
 use crate::error::Error;
 use crate::plan::{Batch, Env, Step};
-use crate::resp::Reply;
 use crate::session::Timeouts;
 use crate::session::keys::field;
 
@@ -28,31 +27,39 @@ pub static ROW: Row = Row {
 
 fn plan(call: &Call, opened: &Opened<'_>, env: &Env<'_>) -> Result<Step, Error> {
     let before = opened.record.timeouts();
-    let life = call.options.life_ms;
+    let (idle, life) = (call.options.idle_ms, call.options.life_ms);
     let timeouts = Timeouts {
-        idle_ms: call.options.idle_ms.unwrap_or(before.idle_ms),
+        idle_ms: idle.unwrap_or(before.idle_ms),
         deadline_ms: life.map_or(before.deadline_ms, |life_ms| env.now_ms + life_ms),
     };
     let ttl_ms = timeouts.ttl_ms(env.now_ms);
     let mut batches = upkeep::index(env, &opened.handle, opened.record.user, ttl_ms);
     let moved = batches.len();
     batches.push(Batch::transaction(|tx| {
-        tx.push(&[b"HGET", &opened.key, field::SECRET]);
-        if timeouts != before {
-            let (idle, deadline) = (text(timeouts.idle_ms), text(timeouts.deadline_ms));
-            let changed: [&[u8]; 4] = [field::IDLE, &idle, field::DEADLINE, &deadline];
-            tx.push_with(&[b"HSET", &opened.key], changed.into_iter());
+        // Only what was asked for: another TOUCH may be changing the other timeout.
+        let mut set = |name: &[u8], value: i64| {
+            tx.push(&[b"HSET", &opened.key, name, &text(value)]);
+        };
+        if idle.is_some() {
+            set(field::IDLE, timeouts.idle_ms);
+        }
+        if life.is_some() {
+            set(field::DEADLINE, timeouts.deadline_ms);
         }
         tx.push(&[b"PEXPIRE", &opened.key, &text(ttl_ms)]);
+        tx.push_with(&[b"HMGET", &opened.key], STATE.into_iter());
     }));
-    let (key, missing) = (opened.key.clone(), call.missing(env.protocol));
-    Ok(Step::last(batches, move |_, mut replies| {
-        for _ in 0..moved {
-            replies.batch()?;
-        }
-        match replies.batch()?.next().and_then(Reply::bulk) {
-            Some(_) => Ok(Step::integer(ttl_ms)),
+    let (subject, missing) = (Subject::of(opened), call.missing(env.protocol));
+    let key = opened.key.clone();
+    Ok(Step::last(batches, move |env, mut replies| {
+        let trouble = upkeep::index_trouble(&mut replies, moved);
+        match upkeep::state(replies.batch()?.last()) {
             None => Ok(upkeep::unlink(key, missing)),
+            Some(now) if now == timeouts => Ok(Step::integer(ttl_ms).warn(trouble)),
+            Some(now) => {
+                let done = Step::integer(now.ttl_ms(env.now_ms)).warn(trouble);
+                Ok(subject.touch(env, now, done))
+            }
         }
     }))
 }

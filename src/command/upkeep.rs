@@ -4,25 +4,35 @@
 //! would miss it: a new session's hash comes first (its token is not out yet), the index second; a
 //! touch moves the index first, the TTL second.
 
+use std::collections::BTreeSet;
+
 use super::form::too_many_fields;
+use super::open::Slides;
 use super::{Call, Opened};
 use crate::error::Error;
 use crate::plan::{Batch, Env, Replies, Step};
-use crate::resp::Reply;
+use crate::resp::{Items, Reply};
 use crate::session::keys::field;
-use crate::session::{Handle, Record};
+use crate::session::{Handle, Record, Timeouts};
 
 /// How long after its score an index entry is kept before it counts as long expired: beyond any
 /// drift between a TTL as Redis counts it and a score as some sidecar's clock wrote it.
 pub const INDEX_SLACK_MS: i64 = 3_600_000;
 
-/// Enters a session into the indexes, or moves its score there: one batch a key.
+/// Enters a session into the indexes, or moves its score there: one batch a key. A score only grows:
+/// an entry that is there for too long is healed by its readers, one that is gone too early is not.
 pub fn index(env: &Env<'_>, handle: &Handle, user: Option<&[u8]>, ttl_ms: i64) -> Vec<Batch> {
     let mut batches = Vec::with_capacity(2);
     batches.extend(user.map(|user| index_user(env, handle, user, ttl_ms)));
     let mut batch = Batch::write();
     let expires = text(env.now_ms + ttl_ms);
-    batch.push(&[b"ZADD", &env.keys.all(handle), &expires, handle.as_bytes()]);
+    batch.push(&[
+        b"ZADD",
+        &env.keys.all(handle),
+        b"GT",
+        &expires,
+        handle.as_bytes(),
+    ]);
     batches.push(batch);
     batches
 }
@@ -32,7 +42,7 @@ pub fn index_user(env: &Env<'_>, handle: &Handle, user: &[u8], ttl_ms: i64) -> B
     let key = env.keys.user(user);
     let expires = text(env.now_ms + ttl_ms);
     let mut batch = Batch::write();
-    batch.push(&[b"ZADD", &key, &expires, handle.as_bytes()]);
+    batch.push(&[b"ZADD", &key, b"GT", &expires, handle.as_bytes()]);
     expire_not_before(env, &mut batch, &key, ttl_ms);
     batch
 }
@@ -47,6 +57,7 @@ fn expire_not_before(env: &Env<'_>, batch: &mut Batch, key: &[u8], ttl_ms: i64) 
     } else {
         // Redis 6.2 has no GT. The longest life there can be is never too short.
         let longest_ms = i64::try_from(env.session.timeout_s_max).unwrap_or(i64::MAX / 1000) * 1000;
+        let longest_ms = longest_ms.max(ttl_ms);
         batch.push(&[
             b"PEXPIREAT",
             key,
@@ -94,86 +105,161 @@ pub fn peek(env: &Env<'_>, handle: &Handle) -> Batch {
     batch
 }
 
-/// The record in the reply to [`peek`], if it is a live session.
-pub fn peeked<'a>(replies: &mut Replies<'a>, env: &Env<'_>) -> Result<Option<Record<'a>>, Error> {
+/// The record in the reply to [`peek`], if it is a session, alive or not. Under a key of another type
+/// lies no session: one such key must not keep anybody from being logged out.
+pub fn peeked<'a>(replies: &mut Replies<'a>) -> Result<Option<Record<'a>>, Error> {
+    let values = match replies.batch() {
+        Ok(mut results) => results.next().map(Reply::items),
+        Err(error) if error.text.starts_with("WRONGTYPE") => None,
+        Err(error) => return Err(error),
+    };
     let mut record = Record::default();
-    let values = replies.batch()?.next().map(Reply::items);
     for (name, value) in field::ALL.iter().zip(values.into_iter().flatten()) {
         if let Some(value) = value.bulk() {
             record.take(name, value);
         }
     }
-    Ok(record.is_live(env.now_ms).then_some(record))
+    Ok(record.is_session().then_some(record))
 }
 
-/// Whether the session's TTL has shrunk enough to be written again.
+/// Whether the session's TTL should be written.
 pub fn wants_touch(env: &Env<'_>, opened: &Opened<'_>) -> bool {
     let timeouts = opened.record.timeouts();
     let idle_ms = u64::try_from(timeouts.idle_ms).unwrap_or(0);
     let every_ms = i64::try_from(env.session.touch_every_ms(idle_ms)).unwrap_or(i64::MAX);
-    timeouts.wants_touch(opened.ttl_ms, env.now_ms, every_ms)
+    match opened.slides {
+        Slides::Never => false,
+        Slides::WhenDue => timeouts.wants_touch(opened.ttl_ms, env.now_ms, every_ms),
+        Slides::Now => true,
+    }
 }
 
-/// Gives an opened session its full TTL back.
-pub fn touch(env: &Env<'_>, opened: &Opened<'_>) -> Vec<Batch> {
-    let ttl_ms = opened.record.timeouts().ttl_ms(env.now_ms);
-    let mut batches = index(env, &opened.handle, opened.record.user, ttl_ms);
-    let mut batch = Batch::write();
-    batch.push(&[b"PEXPIRE", &opened.key, &text(ttl_ms)]);
-    batches.push(batch);
-    batches
+/// What a write must look at in the hash: whether it is still a session, and with which timeouts.
+pub const STATE: [&[u8]; 3] = [field::SECRET, field::IDLE, field::DEADLINE];
+
+/// The timeouts in the values of [`STATE`]; `None` if there is no session.
+pub fn state(values: Option<Reply<'_>>) -> Option<Timeouts> {
+    let mut record = Record::default();
+    for (name, value) in STATE
+        .iter()
+        .zip(values.map(Reply::items).into_iter().flatten())
+    {
+        record.take(name, value.bulk()?);
+    }
+    record.is_session().then(|| record.timeouts())
+}
+
+/// A session whose TTL is kept: its handle, its hash's key and its user.
+pub struct Subject {
+    handle: Handle,
+    key: Vec<u8>,
+    user: Option<Vec<u8>>,
+}
+
+impl Subject {
+    /// The opened session.
+    pub fn of(opened: &Opened<'_>) -> Subject {
+        Subject {
+            handle: opened.handle,
+            key: opened.key.clone(),
+            user: opened.record.user.map(<[u8]>::to_vec),
+        }
+    }
+
+    /// The batches that give it the full TTL of `timeouts`; the last one answers with its [`STATE`].
+    fn slide(&self, env: &Env<'_>, timeouts: Timeouts) -> Vec<Batch> {
+        let ttl_ms = timeouts.ttl_ms(env.now_ms);
+        let mut batches = index(env, &self.handle, self.user.as_deref(), ttl_ms);
+        let mut batch = Batch::write();
+        batch.push(&[b"PEXPIRE", &self.key, &text(ttl_ms)]);
+        batch.push_with(&[b"HMGET", &self.key], STATE.into_iter());
+        batches.push(batch);
+        batches
+    }
+
+    /// Gives it the full TTL of `timeouts`, then goes on with `done`. Another command may have changed
+    /// the timeouts since they were read; then it is done again with those.
+    pub fn touch(self, env: &Env<'_>, timeouts: Timeouts, done: Step) -> Step {
+        let batches = self.slide(env, timeouts);
+        let moved = batches.len() - 1;
+        Step::last(batches, move |env, mut replies| {
+            let trouble = index_trouble(&mut replies, moved);
+            let mut results = replies.batch()?;
+            results.next();
+            match state(results.next()) {
+                Some(now) if now != timeouts => Ok(self.touch(env, now, done)),
+                _ => Ok(done.warn(trouble)),
+            }
+        })
+    }
+}
+
+/// Passes over `count` batches on indexes. A write that was done is not undone because an index could
+/// not follow: the client is told of the write, the operator of the index.
+pub fn index_trouble(replies: &mut Replies<'_>, count: usize) -> Option<String> {
+    let mut trouble = None;
+    for _ in 0..count {
+        if let Err(error) = replies.batch() {
+            trouble.get_or_insert(format!("an index could not be written: {}", error.text));
+        }
+    }
+    trouble
 }
 
 /// One write on an opened session, as one transaction in its slot:
 ///
 /// ```text
 ///   MULTI
-///   HGET key @s          is it still there? (it may have been destroyed since it was opened)
+///   HMGET key @s @i @a   is it still there? (it may have been destroyed since it was opened)
 ///   ...                  what `fill` adds
 ///   HINCRBY key @v 1
 ///   PEXPIRE key ttl      a hash that a lost race re-created must not live for ever
 ///   EXEC
 /// ```
 ///
-/// `reply` makes the reply of what `fill`'s commands answered and the new version.
+/// `reply` makes the reply of what `fill`'s commands answered and the new version, which rises with
+/// each attempt, also one that fails inside the transaction.
 pub fn act(
     env: &Env<'_>,
     call: &Call,
     opened: &Opened<'_>,
     fill: impl FnOnce(&mut Batch),
-    reply: impl FnOnce(&Env<'_>, crate::resp::Items<'_>, i64) -> Step + 'static,
+    reply: impl FnOnce(&Env<'_>, Items<'_>, i64) -> Step + 'static,
 ) -> Step {
     let slides = wants_touch(env, opened);
-    let (mut batches, ttl_ms) = if slides {
-        let ttl_ms = opened.record.timeouts().ttl_ms(env.now_ms);
-        (
-            index(env, &opened.handle, opened.record.user, ttl_ms),
-            ttl_ms,
-        )
-    } else {
-        (Vec::new(), opened.ttl_ms)
+    let (subject, timeouts) = (Subject::of(opened), opened.record.timeouts());
+    let full_ms = timeouts.ttl_ms(env.now_ms);
+    let mut batches = match slides {
+        true => index(env, &opened.handle, opened.record.user, full_ms),
+        false => Vec::new(),
     };
     let moved = batches.len();
     batches.push(Batch::transaction(|tx| {
-        tx.push(&[b"HGET", &opened.key, field::SECRET]);
+        tx.push_with(&[b"HMGET", &opened.key], STATE.into_iter());
         fill(tx);
         tx.push(&[b"HINCRBY", &opened.key, field::VERSION, b"1"]);
-        tx.push(&[b"PEXPIRE", &opened.key, &text(ttl_ms)]);
+        match (slides, env.expire_gt) {
+            (true, _) => tx.push(&[b"PEXPIRE", &opened.key, &text(full_ms)]),
+            (false, true) => tx.push(&[b"PEXPIRE", &opened.key, &text(opened.ttl_ms), b"NX"]),
+            (false, false) => tx.push(&[b"PEXPIRE", &opened.key, &text(opened.ttl_ms)]),
+        }
     }));
-    let (key, missing) = (opened.key.clone(), call.missing(env.protocol));
+    let missing = call.missing(env.protocol);
     Step::last(batches, move |env, mut replies| {
-        for _ in 0..moved {
-            replies.batch()?;
-        }
+        let trouble = index_trouble(&mut replies, moved);
         let mut results = replies.batch()?;
-        if results.next().and_then(Reply::bulk).is_none() {
-            return Ok(unlink(key, missing));
-        }
+        let Some(now) = state(results.next()) else {
+            return Ok(unlink(subject.key, missing));
+        };
         // The last two results are the version and the answer of PEXPIRE.
         let own = results.len().saturating_sub(2);
         let version = results.clone().nth(own).and_then(Reply::integer);
-        let results = crate::resp::Items::new(own, results.bytes());
-        Ok(reply(env, results, version.unwrap_or(0)))
+        let results = Items::new(own, results.bytes());
+        let done = reply(env, results, version.unwrap_or(0)).warn(trouble);
+        Ok(match now == timeouts {
+            true => done,
+            false => subject.touch(env, now, done),
+        })
     })
 }
 
@@ -183,9 +269,10 @@ pub fn with_room_for<'a>(
     call: &Call,
     opened: &Opened<'_>,
     env: &Env<'_>,
-    fields: impl ExactSizeIterator<Item = &'a [u8]>,
+    fields: impl Iterator<Item = &'a [u8]>,
     act: fn(&Call, &Opened<'_>, &Env<'_>) -> Result<Step, Error>,
 ) -> Result<Step, Error> {
+    let fields: BTreeSet<&[u8]> = fields.collect();
     let (count, new) = (opened.fields.count(), fields.len());
     if count + new <= env.limits.fields_max {
         return act(call, opened, env);

@@ -219,12 +219,14 @@ impl fmt::Debug for Upstream {
 
 impl Session {
     /// How far the TTL of a session with idle timeout `idle_ms` may shrink before a touch is sent,
-    /// in ms: `auto` is a tenth of the idle timeout and at most a minute; 0 is each time.
+    /// in ms: `auto` is a tenth of the idle timeout and at most a minute; 0 is each time. Never more
+    /// than half of the idle timeout, or a session in use would run out.
     pub fn touch_every_ms(&self, idle_ms: u64) -> u64 {
-        match self.touch_every_s {
+        let every_ms = match self.touch_every_s {
             Some(seconds) => seconds.saturating_mul(1000),
             None => (idle_ms / 10).min(60_000),
-        }
+        };
+        every_ms.min(idle_ms / 2)
     }
 }
 
@@ -273,6 +275,11 @@ mod tests {
         session.touch_every_s = Some(0);
         assert_eq!(session.touch_every_ms(1_800_000), 0);
         session.touch_every_s = Some(7);
-        assert_eq!(session.touch_every_ms(5_000), 7_000);
+        assert_eq!(session.touch_every_ms(1_800_000), 7_000);
+        assert_eq!(
+            session.touch_every_ms(5_000),
+            2_500,
+            "half of the idle timeout"
+        );
     }
 }

@@ -7,10 +7,10 @@ use super::value::Hash;
 use crate::resp::write;
 use crate::session::script::SET_IF_FIELD;
 
-/// `EVAL script 1 key field expected ttl [field value ...]`
+/// `EVAL script 1 key field expected now [field value ...]`
 pub(super) fn eval(data: &mut Data) -> Outcome {
     let ours = data.args[1] == SET_IF_FIELD.as_bytes() && data.args[2] == b"1";
-    let (Some(&key), Some([field, expected, ttl_ms, pairs @ ..])) =
+    let (Some(&key), Some([field, expected, now_ms, pairs @ ..])) =
         (data.args.get(3), data.args.get(4..))
     else {
         return Err(NO_SCRIPTS);
@@ -20,7 +20,7 @@ pub(super) fn eval(data: &mut Data) -> Outcome {
     }
     // The table cannot say which argument of EVAL is a key, so nobody has looked whether it is due.
     data.db.expire_if_due(key, data.now_ms);
-    let ttl_ms = integer(ttl_ms)?;
+    let now_ms = integer(now_ms)?;
     let Some(hash) = data.db.get_mut::<Hash>(key)? else {
         write::integer(data.out, 0);
         return Ok(());
@@ -29,6 +29,12 @@ pub(super) fn eval(data: &mut Data) -> Outcome {
         write::integer(data.out, 0);
         return Ok(());
     }
+    let number = |name: &[u8]| hash.get(name).and_then(|value| integer(value).ok());
+    let (Some(idle_ms), Some(deadline_ms)) = (number(b"@i"), number(b"@a")) else {
+        write::integer(data.out, 0);
+        return Ok(());
+    };
+    let ttl_ms = idle_ms.min(deadline_ms.saturating_sub(now_ms)).max(1);
     for pair in pairs.chunks_exact(2) {
         hash.insert(pair[0].to_vec(), pair[1].to_vec());
     }
@@ -39,7 +45,8 @@ pub(super) fn eval(data: &mut Data) -> Outcome {
         + 1;
     hash.insert(b"@v".to_vec(), version.to_string().into_bytes());
     data.db.modified(key);
-    data.db.set_expire(key, Some(data.now_ms + ttl_ms));
+    data.db
+        .set_expire(key, Some(data.now_ms.saturating_add(ttl_ms)));
     write::integer(data.out, version);
     Ok(())
 }

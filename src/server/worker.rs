@@ -138,6 +138,7 @@ async fn run(
             keys: Keys::new(&common.config.session.prefix),
             upstream,
             metrics: common.metrics.clone(),
+            superseded_told: Cell::new(None),
         }),
         common,
         buffers: Rc::default(),

@@ -7,6 +7,9 @@ use super::keys::field;
 use super::timeouts::Timeouts;
 use super::token::SecretHash;
 
+/// Largest number that is believed: 140,000 years in ms.
+const NUMBER_MAX: i64 = 1 << 52;
+
 /// The reserved fields of a session.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Record<'a> {
@@ -39,7 +42,12 @@ pub enum Standing {
 impl<'a> Record<'a> {
     /// Takes a reserved field in; answers whether `name` is one it knows.
     pub fn take(&mut self, name: &[u8], value: &'a [u8]) -> bool {
-        let number = || crate::resp::integer(value).unwrap_or(0);
+        // Anyone may have written the hash: no sum of such numbers may overflow.
+        let number = || {
+            crate::resp::integer(value)
+                .unwrap_or(0)
+                .clamp(0, NUMBER_MAX)
+        };
         match name {
             field::SECRET => self.secret = value,
             field::PREVIOUS => self.previous = value,
@@ -54,9 +62,14 @@ impl<'a> Record<'a> {
         true
     }
 
-    /// Whether this is a live session: it has a secret, and its life is not over.
+    /// Whether this is a session at all: it has a secret.
+    pub fn is_session(&self) -> bool {
+        !self.secret.is_empty()
+    }
+
+    /// Whether it is a session whose life is not over.
     pub fn is_live(&self, now_ms: i64) -> bool {
-        !self.secret.is_empty() && self.deadline_ms > now_ms
+        self.is_session() && self.deadline_ms > now_ms
     }
 
     /// The reserved fields again, as they are stored; those that are not set are left out.

@@ -5,12 +5,17 @@
 //! the secret whose token the first has just given out, and giving it back afterwards could bring a
 //! destroyed session back. A script in one slot, off the hot path, is the honest way.
 
-/// `EVAL script 1 <session key> <field> <expected value> <ttl ms> [<field> <value> ...]`
+/// `EVAL script 1 <session key> <field> <expected value> <now, epoch ms> [<field> <value> ...]`
 ///
-/// Writes the pairs, raises the version, sets the TTL and answers the new version; answers 0 and
-/// writes nothing if the field holds anything else, or the session is gone.
+/// Writes the pairs, raises the version, gives the session its full TTL (by its own timeouts) and
+/// answers the new version; answers 0 and writes nothing if the field holds anything else, or the
+/// session is gone.
 pub const SET_IF_FIELD: &str = "\
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+local idle = tonumber(redis.call('HGET', KEYS[1], '@i'))
+local deadline = tonumber(redis.call('HGET', KEYS[1], '@a'))
+if not idle or not deadline then return 0 end
 for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
+local ttl = math.max(1, math.min(idle, deadline - tonumber(ARGV[3])))
+redis.call('PEXPIRE', KEYS[1], string.format('%.0f', ttl))
 return redis.call('HINCRBY', KEYS[1], '@v', 1)";

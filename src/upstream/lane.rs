@@ -503,8 +503,11 @@ impl Inbox {
             Some(Receiver::Whole(whole)) => whole(Ok(reply)),
             Some(Receiver::Nobody) => {}
             None => {
-                let text = String::from_utf8_lossy(reply.get(..128).unwrap_or(reply));
-                return Err(format!("upstream said unasked: {}", text.trim()));
+                // Only an error is shown: anything else may be somebody's data.
+                return Err(match reply.strip_prefix(b"-") {
+                    Some(text) => format!("it said {}", text.trim_ascii_end().escape_ascii()),
+                    None => "it said something that nobody asked for".into(),
+                });
             }
         }
         self.bytes.advance(self.scanned);
