@@ -293,6 +293,21 @@ impl Client {
         self.buffer.drain(..count).collect()
     }
 
+    /// Reads the next `count` bytes and keeps none of them.
+    #[track_caller]
+    pub fn skip(&mut self, count: usize) {
+        let mut left = count;
+        while left > 0 {
+            if self.buffer.is_empty() {
+                self.fill()
+                    .unwrap_or_else(|e| panic!("{e}, {left} of {count} bytes missing"));
+            }
+            let taken = left.min(self.buffer.len());
+            self.buffer.drain(..taken);
+            left -= taken;
+        }
+    }
+
     /// The bytes of the next reply as they came.
     #[track_caller]
     pub fn reply_bytes(&mut self) -> Vec<u8> {

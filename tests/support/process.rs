@@ -380,6 +380,11 @@ impl Sessile {
         signal(&self.child, Signal::INT);
     }
 
+    /// Whether it has ended.
+    pub fn has_exited(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub fn wait_exit(&mut self, deadline: Duration) -> ExitStatus {

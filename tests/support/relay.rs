@@ -20,6 +20,8 @@ pub struct Relay {
 struct State {
     /// Replies wait here, as if Redis were slow.
     held: AtomicBool,
+    /// The pause before each few bytes of replies, in ms; 0: they pass as they come.
+    pause_ms: AtomicU64,
     /// New connections are closed at once.
     refuse: AtomicBool,
     /// Bytes of replies that may still pass before every connection is cut; negative: no limit.
@@ -85,6 +87,12 @@ impl Relay {
         self.state.held.store(false, Ordering::SeqCst);
     }
 
+    /// From now on replies come a few bytes at a time, each after a pause.
+    pub fn trickle_replies(&self, pause: Duration) {
+        let pause_ms = pause.as_millis() as u64;
+        self.state.pause_ms.store(pause_ms, Ordering::SeqCst);
+    }
+
     /// Closes every connection; new ones are served.
     pub fn cut(&self) {
         for stream in self.state.open.lock().unwrap().drain(..) {
@@ -136,7 +144,13 @@ fn forward_requests(mut from: TcpStream, mut to: TcpStream, state: &State) {
 
 fn forward_replies(mut from: TcpStream, mut to: TcpStream, state: &State) {
     let mut chunk = [0; 16 * 1024];
-    while let Ok(count @ 1..) = from.read(&mut chunk) {
+    loop {
+        let pause_ms = state.pause_ms.load(Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(pause_ms));
+        let room = if pause_ms == 0 { chunk.len() } else { 8 };
+        let Ok(count @ 1..) = from.read(&mut chunk[..room]) else {
+            break;
+        };
         while state.held.load(Ordering::SeqCst) && !state.ended.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(1));
         }
