@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -48,12 +48,24 @@ pub struct Client {
     held: Option<usize>,
     output: Vec<u8>,
     written: usize,
+    last_read: Instant,
     /// There are whole requests in `input` that wait until less is under way or unread.
     full: bool,
     /// Nothing more is read: the client has closed its side, or we are draining.
     no_more: bool,
     /// No more requests are taken, not even those that have arrived: QUIT or broken framing.
     ending: bool,
+}
+
+/// How long a client that was just served may take to read its last replies when we close.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Why a client's task stops polling.
+enum Turn {
+    /// There is more to do, but others come first: also those whose sockets have yet to be asked.
+    Yield,
+    /// It is over.
+    End(End),
 }
 
 /// Why a client's task ends.
@@ -99,6 +111,7 @@ impl Client {
             held: None,
             output: Vec::new(),
             written: 0,
+            last_read: Instant::now(),
             full: false,
             no_more: false,
             ending: false,
@@ -108,7 +121,15 @@ impl Client {
 
     /// Serves the client to its end.
     pub async fn run(mut self) {
-        let end = poll_fn(|cx| self.poll(cx)).await;
+        let end = loop {
+            match poll_fn(|cx| self.poll(cx)).await {
+                Turn::Yield => tokio::task::yield_now().await,
+                Turn::End(end) => break end,
+            }
+        };
+        if let End::Over = end {
+            self.linger().await;
+        }
         if let End::Unread = end {
             self.room.worker.metrics.unread_clients.add();
             tracing::warn!(
@@ -120,20 +141,38 @@ impl Client {
         self.room.leave(self.connection.id());
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    /// Closes in two steps if the client is active: no more from us, then what it still sends is thrown
+    /// away until it closes too. Closing at once while bytes from it are unread would take back replies
+    /// that it has not read yet.
+    async fn linger(&mut self) {
+        if self.last_read.elapsed() > LINGER {
+            return;
+        }
+        let room = self.room.clone();
+        let closed = async {
+            poll_fn(|cx| self.socket.poll_shutdown(cx)).await?;
+            while poll_fn(|cx| self.socket.poll_read(cx, &mut room.scratch.borrow_mut())).await? > 0
+            {
+            }
+            Ok::<(), io::Error>(())
+        };
+        // Gone, closed or too slow: all the same now.
+        let _ = tokio::time::timeout(LINGER, closed).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         self.outbox.register(cx.waker());
         loop {
             self.start_waiting();
             if let Err(end) = self.poll_write(cx) {
-                return Poll::Ready(end);
+                return Poll::Ready(Turn::End(end));
             }
             if self.is_over() {
-                return Poll::Ready(End::Over);
+                return Poll::Ready(Turn::End(End::Over));
             }
             if self.full && self.may_start() {
-                // Writing has made room. The other clients get their turn first.
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+                // Writing has made room.
+                return Poll::Ready(Turn::Yield);
             }
             if !self.wants_more() {
                 return Poll::Pending;
@@ -141,14 +180,13 @@ impl Client {
             match self.poll_read(cx) {
                 Poll::Ready(Ok(len)) if len < READ_BYTES => {}
                 Poll::Ready(Ok(_)) => {
-                    // There is more. The other clients get their turn first.
-                    cx.waker().wake_by_ref();
-                    return match self.poll_write(cx) {
-                        Ok(()) => Poll::Pending,
-                        Err(end) => Poll::Ready(end),
-                    };
+                    // There is more.
+                    return Poll::Ready(match self.poll_write(cx) {
+                        Ok(()) => Turn::Yield,
+                        Err(end) => Turn::End(end),
+                    });
                 }
-                Poll::Ready(Err(_)) => return Poll::Ready(End::Over),
+                Poll::Ready(Err(_)) => return Poll::Ready(Turn::End(End::Over)),
                 Poll::Pending if self.room.draining.get() => {
                     // All that had arrived by now is accepted; what comes later is not.
                     self.no_more = true;
@@ -198,6 +236,7 @@ impl Client {
             return Poll::Ready(Ok(len));
         }
         let now = Instant::now();
+        self.last_read = now;
         self.connection.active(now);
         let arrived = scratch.get(..len).unwrap_or_default();
         if self.input.is_empty() {
@@ -385,6 +424,13 @@ impl Socket {
             Socket::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buf),
         };
         read.map_ok(|()| buf.filled().len())
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {

@@ -131,6 +131,10 @@ impl Connection {
             command,
             Command::Auth | Command::Hello | Command::Quit | Command::Reset
         );
+        if command == Command::Client && asker.outbox.waiting() > 0 {
+            // What it tells may be changing: a SELECT may be on its way.
+            return Answer::Started(Started::MustWait);
+        }
         // SELECTs that were answered since must show in what is told now.
         self.entry.settled(self.protocol, self.database.get());
         let mut out = Vec::new();

@@ -328,34 +328,58 @@ async fn serve(lane: &Lane, link: Link) -> String {
     let mut inbox = Inbox::default();
     let mut timer = Box::pin(sleep(Duration::ZERO));
     let mut armed = false;
-    let why = poll_fn(move |cx| {
-        register(lane, cx);
-        if lane.0.closed.get() {
-            return Poll::Ready("closed".into());
+    let why = loop {
+        let turn = poll_fn(|cx| poll(lane, &mut inbox, timer.as_mut(), &mut armed, cx));
+        match turn.await {
+            Turn::Yield => tokio::task::yield_now().await,
+            Turn::Lost(why) => break why,
         }
-        // Reading must go on while a write waits: upstream stops reading when nobody takes its
-        // replies, and both would wait for ever (redis-rs met this with large values, issue 1955).
-        if let Err(why) = poll_write(lane, cx) {
-            return Poll::Ready(why);
-        }
-        match inbox.poll_fill(lane, cx) {
-            Poll::Ready(Ok(())) => {
-                lane.0.last_heard.set(Instant::now());
-                if let Err(why) = inbox.deliver(lane) {
-                    return Poll::Ready(why);
-                }
-                // Give way to the clients whose replies these are: they write, and read what is next,
-                // while upstream works on the rest.
-                cx.waker().wake_by_ref();
-            }
-            Poll::Ready(Err(why)) => return Poll::Ready(why),
-            Poll::Pending => {}
-        }
-        poll_time(lane, timer.as_mut(), &mut armed, cx)
-    })
-    .await;
+    };
     *lane.0.link.borrow_mut() = None;
     why
+}
+
+/// Why a lane's task stops polling.
+enum Turn {
+    /// There is more from upstream, but the clients whose replies have come are first: they write, and
+    /// read what is next, while upstream works on the rest.
+    Yield,
+    /// The connection is lost; why.
+    Lost(String),
+}
+
+fn poll(
+    lane: &Lane,
+    inbox: &mut Inbox,
+    timer: Pin<&mut Sleep>,
+    armed: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Turn> {
+    register(lane, cx);
+    if lane.0.closed.get() {
+        return Poll::Ready(Turn::Lost("closed".into()));
+    }
+    // Reading must go on while a write waits: upstream stops reading when nobody takes its replies,
+    // and both would wait for ever (redis-rs met this with large values, issue 1955).
+    loop {
+        if let Err(why) = poll_write(lane, cx) {
+            return Poll::Ready(Turn::Lost(why));
+        }
+        match inbox.poll_fill(lane, cx) {
+            Poll::Ready(Ok(filled)) => {
+                lane.0.last_heard.set(Instant::now());
+                if let Err(why) = inbox.deliver(lane) {
+                    return Poll::Ready(Turn::Lost(why));
+                }
+                if filled {
+                    return Poll::Ready(Turn::Yield);
+                }
+            }
+            Poll::Ready(Err(why)) => return Poll::Ready(Turn::Lost(why)),
+            Poll::Pending => break,
+        }
+    }
+    poll_time(lane, timer, armed, cx).map(Turn::Lost)
 }
 
 fn register(lane: &Lane, cx: &Context<'_>) {
@@ -443,7 +467,8 @@ struct Inbox {
 }
 
 impl Inbox {
-    fn poll_fill(&mut self, lane: &Lane, cx: &mut Context<'_>) -> Poll<Result<(), String>> {
+    /// Reads once; answers whether it filled the room there was, so that there may be more.
+    fn poll_fill(&mut self, lane: &Lane, cx: &mut Context<'_>) -> Poll<Result<bool, String>> {
         let mut link = lane.0.link.borrow_mut();
         let Some(link) = link.as_mut() else {
             return Poll::Pending;
@@ -453,7 +478,7 @@ impl Inbox {
         }
         match pin!(link.read_buf(&mut self.bytes)).poll(cx) {
             Poll::Ready(Ok(0)) => Poll::Ready(Err("upstream closed it".into())),
-            Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(self.bytes.len() == self.bytes.capacity())),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error.to_string())),
             Poll::Pending => Poll::Pending,
         }
