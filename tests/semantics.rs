@@ -26,7 +26,9 @@ fn a_touch_that_races_with_a_use_wins() {
     let redis = Redis::start();
     let mut direct = redis.client();
     for args in [&TOUCH_ALWAYS[..], &[]] {
-        let sessile = Sessile::start(&redis.url(), args);
+        // The two clients meet in different workers, where nothing but Redis orders them.
+        let args = [args, &["--set", "listen.workers=2"]].concat();
+        let sessile = Sessile::start(&redis.url(), &args);
         let (mut toucher, mut user) = (sessile.client(), sessile.client());
         let mut sessions = Vec::new();
         for _ in 0..ROUNDS {
