@@ -877,4 +877,8 @@ fn the_script_of_session_plans_does_what_it_does_in_lua() {
     pair.agree("PTTL k");
     eval(&mut pair, "k @s old 100000 @s newer");
     pair.agree("HGETALL k");
+    // An absurd timeout must not stop it half way.
+    pair.agree("HSET k @i 9223372036854775807 @a 9223372036854775807");
+    eval(&mut pair, "k @s new 100000 @s newest");
+    pair.agree("HGET k @s");
 }

@@ -348,6 +348,8 @@ fn absurd_timeouts_overflow_nothing() {
     assert!(matches!(client.cmd(&["SESS.TOUCH", &token]), Value::Int(_)));
     assert_eq!(client.line("SESS.LIST alice").items().len(), 1);
     lives(&mut client);
+    let rotated = client.cmd(&["SESS.ROTATE", &token]).text();
+    assert!(!client.cmd(&["SESS.GET", &rotated]).is_null());
     assert_eq!(client.line("SESS.LOGOUT alice"), Value::Int(1));
     client.assert_lives();
 }

@@ -34,7 +34,9 @@ pub(super) fn eval(data: &mut Data) -> Outcome {
         write::integer(data.out, 0);
         return Ok(());
     };
-    let ttl_ms = idle_ms.min(deadline_ms.saturating_sub(now_ms)).max(1);
+    let ttl_ms = idle_ms
+        .min(deadline_ms.saturating_sub(now_ms))
+        .clamp(1, TTL_MS_MAX);
     for pair in pairs.chunks_exact(2) {
         hash.insert(pair[0].to_vec(), pair[1].to_vec());
     }
@@ -50,6 +52,9 @@ pub(super) fn eval(data: &mut Data) -> Outcome {
     write::integer(data.out, version);
     Ok(())
 }
+
+/// What the script clamps a TTL to.
+const TTL_MS_MAX: i64 = 1 << 52;
 
 const NO_SCRIPTS: super::fault::Fault =
     fixed("ERR the embedded upstream runs no scripts but those of SESS.* commands");
