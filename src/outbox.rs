@@ -241,10 +241,10 @@ impl Outbox {
         state.broken
     }
 
-    /// How many bytes of replies are kept for the client.
-    pub fn unread(&self) -> usize {
+    /// How many requests are on their way, and how many bytes of replies are kept for the client.
+    pub fn load(&self) -> (usize, usize) {
         let state = self.state.borrow();
-        state.ready.len() + state.kept_bytes
+        (state.slots.len(), state.ready.len() + state.kept_bytes)
     }
 
     /// How many requests are on their way.
@@ -404,6 +404,6 @@ mod tests {
         assert!(outbox.push(place, b"12345678901"));
         assert!(!outbox.push(place, b"more"));
         assert_eq!(outbox.take(&mut Vec::new()), Some(Broken::Unread));
-        assert_eq!(outbox.unread(), 0);
+        assert_eq!(outbox.load(), (0, 0));
     }
 }

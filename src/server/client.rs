@@ -201,10 +201,10 @@ impl Client {
 
     /// Whether another request may start: the client has not too many under way, nor too much unread.
     fn may_start(&self) -> bool {
-        let unread = self.outbox.unread() + self.output.len() - self.written;
+        let (waiting, kept_bytes) = self.outbox.load();
         !self.ending
-            && unread < UNREAD_BYTES_MAX
-            && self.outbox.waiting() < self.room.common.config.limits.client_pipeline_max
+            && kept_bytes + self.output.len() - self.written < UNREAD_BYTES_MAX
+            && waiting < self.room.common.config.limits.client_pipeline_max
     }
 
     /// Whether more requests may be read now.

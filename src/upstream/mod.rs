@@ -15,7 +15,6 @@ pub mod queue;
 pub mod target;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -34,8 +33,12 @@ const PLAIN_LANES_MAX: usize = 64;
 pub struct Upstream {
     shared: Rc<Shared>,
     session: Lane,
-    plain: RefCell<HashMap<(u8, u32), Lane>>,
+    /// Few, and looked up for each request: a list is found through faster than a hash is made.
+    plain: RefCell<Vec<(PlainKey, Lane)>>,
 }
+
+/// What a lane for plain commands is bound to: a protocol's number and a database.
+type PlainKey = (u8, u32);
 
 impl Upstream {
     /// Opens the lane of the SESS.* commands; others follow when they are needed.
@@ -44,7 +47,7 @@ impl Upstream {
         Upstream {
             // Session commands read RESP2: it is the same in all versions, and simplest.
             session: Lane::start(&shared, Protocol::Resp2, shared.target.database),
-            plain: RefCell::new(HashMap::new()),
+            plain: RefCell::default(),
             shared,
         }
     }
@@ -66,10 +69,11 @@ impl Upstream {
     pub fn plain(&self, protocol: Protocol, database: u32) -> Result<Lane, Error> {
         let key = (protocol.number(), database);
         let mut lanes = self.plain.borrow_mut();
-        if let Some(lane) = lanes.get(&key).filter(|lane| !lane.has_ended()) {
+        let known = lanes.iter().find(|(known, _)| *known == key);
+        if let Some((_, lane)) = known.filter(|(_, lane)| !lane.has_ended()) {
             return Ok(lane.clone());
         }
-        lanes.retain(|_, lane| !lane.has_ended());
+        lanes.retain(|(_, lane)| !lane.has_ended());
         let is_configured = database == self.shared.target.database;
         if lanes.len() >= PLAIN_LANES_MAX && !is_configured && !make_room(&mut lanes) {
             return Err(Error::client(format!(
@@ -78,7 +82,7 @@ impl Upstream {
             )));
         }
         let lane = Lane::start(&self.shared, protocol, database);
-        lanes.insert(key, lane.clone());
+        lanes.push((key, lane.clone()));
         Ok(lane)
     }
 
@@ -96,13 +100,14 @@ impl Upstream {
 }
 
 /// Closes the lane that has been idle for longest; answers whether there was one.
-fn make_room(lanes: &mut HashMap<(u8, u32), Lane>) -> bool {
+fn make_room(lanes: &mut Vec<(PlainKey, Lane)>) -> bool {
     let idle = lanes
         .iter()
-        .filter_map(|(key, lane)| Some((lane.idle_since()?, *key)));
-    match idle.min().and_then(|(_, key)| lanes.remove(&key)) {
-        Some(lane) => {
-            lane.close();
+        .enumerate()
+        .filter_map(|(index, (_, lane))| Some((lane.idle_since()?, index)));
+    match idle.min() {
+        Some((_, index)) => {
+            lanes.swap_remove(index).1.close();
             true
         }
         None => false,
