@@ -261,6 +261,9 @@ fn command(dir: &TempDir, args: &[&str]) -> Command {
         }
     }
     command.env_remove("RUST_LOG").env("NO_COLOR", "1");
+    // A busy machine may hold everything up for longer than the default. Tests of timeouts say which
+    // they want, and a flag counts more than the environment.
+    command.env("SESSILE_UPSTREAM_TIMEOUT_MS", "2000");
     command.args(args).current_dir(dir.path());
     command
         .stdin(Stdio::null())
