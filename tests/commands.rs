@@ -371,6 +371,7 @@ fn touch() {
 fn touch_moves_the_index() {
     let redis = Redis::start();
     let sessile = Sessile::start(&redis.url(), &[]);
+    sessile.await_upstream();
     let mut client = sessile.client();
     let token = client
         .line("SESS.CREATE USER alice IDLE 100 LIFE 10000")

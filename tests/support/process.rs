@@ -285,6 +285,16 @@ impl Sessile {
         Sessile::start("embedded:", args)
     }
 
+    /// Waits until it knows its upstream. Before that it cannot know whether `PEXPIREAT ... GT` may be
+    /// used, and gives an index the longest TTL there is.
+    #[track_caller]
+    pub fn await_upstream(&self) {
+        super::until("upstream is up", super::SOON, || {
+            let info = self.client().line("INFO sessile").to_string();
+            info.contains("sessile_upstream_state:up")
+        });
+    }
+
     /// On a Unix socket.
     #[track_caller]
     pub fn start_unix(upstream: &str, args: &[&str]) -> Sessile {

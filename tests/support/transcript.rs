@@ -35,6 +35,7 @@ impl<'a> Transcript<'a> {
         for protocol in [2, 3] {
             let redis = Redis::start();
             let sessile = Sessile::start(&redis.url(), sessile_args);
+            sessile.await_upstream();
             let mut transcript = Transcript::new(&sessile, Some(&redis), protocol);
             transcript.run(text);
             transcript.assert_no_secret_upstream(&sessile);
