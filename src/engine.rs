@@ -100,10 +100,7 @@ pub fn start_plain(
             let name = String::from_utf8_lossy(request.arg(0)).to_uppercase();
             answer_error(worker, asker, &needs_own_connection(&name))
         }
-        plain => {
-            worker.metrics.plain_commands.add();
-            pass_on(worker, asker, request, plain == Plain::Write)
-        }
+        plain => pass_on(worker, asker, request, plain == Plain::Write),
     }
 }
 
@@ -113,6 +110,7 @@ fn pass_on(worker: &Rc<Worker>, asker: &Asker<'_>, request: &Request<'_>, writes
         Ok(entered) => entered,
         Err(started) => return started,
     };
+    worker.metrics.plain_commands.add();
     let receiver = Receiver::Client(asker.outbox.clone(), place);
     let parts = [request.bytes].into_iter();
     lane.send(parts, (1, writes), receiver, asker.now);

@@ -131,9 +131,7 @@ impl Lane {
             Health::Ended { why } => Some(Error::upstream(why.as_bytes())),
         };
         if let Some(error) = error {
-            if error.origin == crate::error::Origin::Upstream {
-                self.0.shared.metrics.upstream_down.add();
-            }
+            self.0.shared.metrics.upstream_down.add();
             return receiver.fail(error);
         }
         let timeout = Duration::from_millis(self.0.shared.config.timeout_ms);
